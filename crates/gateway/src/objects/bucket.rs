@@ -1,0 +1,102 @@
+//! Buckets: make, find, list, delete.
+//!
+//! Never: reuse a bucket's number, so rows of a deleted bucket can never show up in a new one. Limits: [`BUCKETS_MAX`].
+
+use cairn_types::UnixMs;
+
+use super::api::BucketInfo;
+use super::core::{bucket_in, bucket_of};
+use super::error::ObjectError;
+use super::limits::BUCKETS_MAX;
+use super::multipart::drop_uploads;
+use super::{Objects, budget, check};
+use crate::catalog::Table;
+use crate::catalog::record::{self, BucketRecord};
+
+impl Objects {
+    /// Makes a bucket.
+    ///
+    /// # Errors
+    /// [`ObjectError::BucketAlreadyOwned`] when `owner` has it already, [`ObjectError::BucketAlreadyExists`] when somebody else has,
+    /// [`ObjectError::InvalidBucketName`], [`ObjectError::TooManyBuckets`].
+    pub async fn create_bucket(&self, name: &str, owner: &str, region: &str) -> Result<BucketInfo, ObjectError> {
+        self.core.check_running()?;
+        check::bucket_name(name)?;
+        let created = self.core.network.now();
+        let made = BucketInfo { name: name.into(), created, owner: owner.into(), region: region.into() };
+        let bucket = made.clone();
+        let making = self.core.network.catalog.change(move |txn| {
+            let row = bucket.name.into_bytes();
+            match txn.record::<BucketRecord>(Table::Buckets, &row)? {
+                Some(present) if present.owner == bucket.owner => return Err(ObjectError::BucketAlreadyOwned),
+                Some(_) => return Err(ObjectError::BucketAlreadyExists),
+                None => {}
+            }
+            if txn.counters.buckets >= BUCKETS_MAX {
+                return Err(ObjectError::TooManyBuckets { max: BUCKETS_MAX });
+            }
+            let id = txn.counters.next_bucket;
+            txn.counters.next_bucket += 1;
+            txn.counters.buckets += 1;
+            let record = BucketRecord { id, created_ms: bucket.created.0, owner: bucket.owner, region: bucket.region };
+            txn.put_record(Table::Buckets, row, &record);
+            Ok(())
+        });
+        making.await?;
+        Ok(made)
+    }
+
+    /// Finds a bucket.
+    ///
+    /// # Errors
+    /// [`ObjectError::NoSuchBucket`].
+    pub async fn head_bucket(&self, name: &str) -> Result<BucketInfo, ObjectError> {
+        let name = name.to_owned();
+        self.core.network.catalog.read(move |db| bucket_in(db, &name).map(|(_, record)| info(name, record))).await
+    }
+
+    /// All buckets, ascending by name.
+    ///
+    /// # Errors
+    /// [`ObjectError::Internal`].
+    pub async fn list_buckets(&self) -> Result<Vec<BucketInfo>, ObjectError> {
+        let listing = self.core.network.catalog.read(|db| {
+            let mut buckets = Vec::new();
+            for row in db.scan(Table::Buckets, Vec::new(), &[]) {
+                let (name, value) = row?;
+                let name =
+                    String::from_utf8(name.into()).map_err(|_| ObjectError::Internal("a bucket's name is not UTF-8".into()))?;
+                buckets.push(info(name, record::decode(&value)?));
+            }
+            Ok(buckets)
+        });
+        listing.await
+    }
+
+    /// Deletes an empty bucket. Uploads in progress in it are given up and their parts deleted.
+    ///
+    /// # Errors
+    /// [`ObjectError::NoSuchBucket`], [`ObjectError::BucketNotEmpty`].
+    pub async fn delete_bucket(&self, name: &str) -> Result<(), ObjectError> {
+        self.core.check_running()?;
+        let (name, now) = (name.to_owned(), self.core.network.now());
+        let deleting = self.core.network.catalog.change(move |txn| {
+            let bucket = bucket_of(txn, &name)?;
+            if !txn.scan(Table::Objects, &bucket.0.to_be_bytes(), 1)?.is_empty() {
+                return Err(ObjectError::BucketNotEmpty);
+            }
+            drop_uploads(txn, bucket, now)?;
+            budget::forget(txn, bucket);
+            txn.delete(Table::Buckets, name.into_bytes());
+            txn.counters.buckets = txn.counters.buckets.saturating_sub(1);
+            Ok(())
+        });
+        deleting.await?;
+        self.core.network.wake_trash();
+        Ok(())
+    }
+}
+
+fn info(name: String, record: BucketRecord) -> BucketInfo {
+    BucketInfo { name, created: UnixMs(record.created_ms), owner: record.owner, region: record.region }
+}

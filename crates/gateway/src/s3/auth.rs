@@ -1,0 +1,157 @@
+//! Who may ask: access keys, and what a signature must cover before an operation is looked at.
+//!
+//! Never: a secret in a log or an error. Limits: one account; each valid key of it may do everything.
+//!
+//! The S3 library checks the signature itself, its region, service, age and body hash, and refuses unsigned `x-amz-*` headers.
+//! What it leaves open is refused here: anonymous requests, an unsigned `host`, session tokens, and requests that ask for a
+//! protection this gateway does not have, which must fail instead of being ignored.
+
+use async_trait::async_trait;
+use http::{HeaderMap, Uri, header};
+use s3s::access::{S3Access, S3AccessContext};
+use s3s::auth::{S3Auth, SecretKey};
+use s3s::{S3ErrorCode, S3Result};
+
+use super::errors::refused;
+use crate::objects::Objects;
+
+/// Finds the secret of an access key.
+pub(super) struct Keys {
+    pub(super) objects: Objects,
+}
+
+#[async_trait]
+impl S3Auth for Keys {
+    async fn get_secret_key(&self, access_key: &str) -> S3Result<SecretKey> {
+        let secret = self.objects.secret_for(access_key).ok_or(S3ErrorCode::InvalidAccessKeyId)?;
+        Ok(SecretKey::from(secret))
+    }
+}
+
+/// Judges each request after its signature was verified and before its operation runs.
+pub(super) struct Guard {
+    /// Id of the account all keys belong to.
+    pub(super) account: String,
+}
+
+#[async_trait]
+impl S3Access for Guard {
+    async fn check(&self, context: &mut S3AccessContext<'_>) -> S3Result<()> {
+        if context.credentials().is_none() {
+            return Err(refused(S3ErrorCode::AccessDenied, "Anonymous access is forbidden for this operation"));
+        }
+        check_signed(context.headers(), context.uri())?;
+        check_wishes(context.headers(), &self.account)
+    }
+}
+
+/// The signature must bind the host: else what is signed for one gateway opens another with the same key.
+pub(super) fn check_signed(headers: &HeaderMap, uri: &Uri) -> S3Result<()> {
+    let in_query = query_value(uri, "X-Amz-SignedHeaders");
+    let in_header = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()).and_then(signed_headers);
+    let names = in_query.as_deref().or(in_header).unwrap_or_default();
+    if names.split(';').any(|name| name.trim().eq_ignore_ascii_case("host")) {
+        return Ok(());
+    }
+    Err(refused(S3ErrorCode::AccessDenied, "The host header must be among the signed headers"))
+}
+
+fn signed_headers(authorization: &str) -> Option<&str> {
+    let fields = authorization.strip_prefix("AWS4-HMAC-SHA256")?;
+    fields.split(',').find_map(|field| field.trim().strip_prefix("SignedHeaders="))
+}
+
+fn query_value(uri: &Uri, name: &str) -> Option<String> {
+    let pairs = uri.query().unwrap_or_default().split('&');
+    let value = pairs.filter_map(|pair| pair.split_once('=')).find(|(key, _)| *key == name)?.1;
+    Some(percent_encoding::percent_decode_str(value).decode_utf8_lossy().into_owned())
+}
+
+/// Refuses by header what this gateway cannot keep.
+pub(super) fn check_wishes(headers: &HeaderMap, account: &str) -> S3Result<()> {
+    for (name, value) in headers {
+        let value = value.to_str().unwrap_or_default();
+        let refusal = match name.as_str() {
+            "x-amz-security-token" => (S3ErrorCode::InvalidToken, "This gateway issues no session tokens"),
+            "x-amz-expected-bucket-owner" | "x-amz-source-expected-bucket-owner" if value != account => {
+                (S3ErrorCode::AccessDenied, "The bucket has another owner than expected")
+            }
+            "x-amz-acl" if !matches!(value, "private" | "bucket-owner-full-control" | "bucket-owner-read") => {
+                (S3ErrorCode::AccessControlListNotSupported, "The bucket does not allow ACLs")
+            }
+            "x-amz-server-side-encryption" if value != "AES256" => {
+                (S3ErrorCode::NotImplemented, "Objects are sealed with the account's own keys; KMS keys are not supported")
+            }
+            name if name.starts_with("x-amz-grant-") => {
+                (S3ErrorCode::AccessControlListNotSupported, "The bucket does not allow ACLs")
+            }
+            name if name.contains("server-side-encryption-customer-")
+                || name.starts_with("x-amz-server-side-encryption-aws-kms") =>
+            {
+                (S3ErrorCode::NotImplemented, "Encryption with customer-provided or KMS keys is not supported")
+            }
+            name if name.starts_with("x-amz-object-lock-") || name == "x-amz-bucket-object-lock-enabled" && value != "false" => {
+                (S3ErrorCode::InvalidRequest, "Object Lock is not supported")
+            }
+            "x-amz-write-offset-bytes" => {
+                (S3ErrorCode::NotImplemented, "A header you provided implies functionality that is not implemented")
+            }
+            _ => continue,
+        };
+        return Err(refused(refusal.0, refusal.1));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
+        pairs.iter().map(|(name, value)| (http::HeaderName::from_static(name), value.parse().expect("a value"))).collect()
+    }
+
+    #[test]
+    fn the_host_must_be_signed() {
+        let signed =
+            |names: &str| format!("AWS4-HMAC-SHA256 Credential=a/b/c/s3/aws4_request, SignedHeaders={names}, Signature=0");
+        for (authorization, uri, good) in [
+            (Some(signed("host;x-amz-date")), "/b/k", true),
+            (Some(signed("Host;x-amz-date")), "/b/k", true),
+            (Some(signed("x-amz-date")), "/b/k", false),
+            (Some(signed("x-forwarded-host")), "/b/k", false),
+            (None, "/b/k?X-Amz-SignedHeaders=host&X-Amz-Signature=0", true),
+            (None, "/b/k?X-Amz-SignedHeaders=content-type%3Bhost&X-Amz-Signature=0", true),
+            (None, "/b/k?X-Amz-SignedHeaders=content-type&X-Amz-Signature=0", false),
+            (Some(signed("host")), "/b/k?X-Amz-SignedHeaders=x&X-Amz-Signature=0", false),
+            (None, "/b/k", false),
+        ] {
+            let given = authorization.as_deref().map(|value| headers(&[("authorization", value)])).unwrap_or_default();
+            assert_eq!(check_signed(&given, &uri.parse().expect("a uri")).is_ok(), good, "{authorization:?} {uri}");
+        }
+    }
+
+    #[test]
+    fn wishes_that_cannot_be_kept_are_refused() {
+        for (name, value, expected) in [
+            ("x-amz-acl", "private", None),
+            ("x-amz-acl", "public-read", Some("AccessControlListNotSupported")),
+            ("x-amz-grant-read", "id=x", Some("AccessControlListNotSupported")),
+            ("x-amz-server-side-encryption", "AES256", None),
+            ("x-amz-server-side-encryption", "aws:kms", Some("NotImplemented")),
+            ("x-amz-server-side-encryption-aws-kms-key-id", "k", Some("NotImplemented")),
+            ("x-amz-server-side-encryption-customer-algorithm", "AES256", Some("NotImplemented")),
+            ("x-amz-copy-source-server-side-encryption-customer-key", "k", Some("NotImplemented")),
+            ("x-amz-object-lock-mode", "GOVERNANCE", Some("InvalidRequest")),
+            ("x-amz-bucket-object-lock-enabled", "true", Some("InvalidRequest")),
+            ("x-amz-bucket-object-lock-enabled", "false", None),
+            ("x-amz-security-token", "t", Some("InvalidToken")),
+            ("x-amz-expected-bucket-owner", "me", None),
+            ("x-amz-expected-bucket-owner", "you", Some("AccessDenied")),
+            ("x-amz-meta-anything", "x", None),
+        ] {
+            let seen = check_wishes(&headers(&[(name, value)]), "me").err().map(|error| error.code().as_str().to_owned());
+            assert_eq!(seen.as_deref(), expected, "{name}: {value}");
+        }
+    }
+}

@@ -1,0 +1,267 @@
+//! Server: HTTP/1.1 over TCP in front of the S3 service, with limits and an orderly end.
+//!
+//! Never: a socket without `TCP_NODELAY` (Nagle and delayed acknowledgements cost 40 ms a small GET), the S3 library without
+//! its signature check. Limits: [`S3Config`].
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use http::HeaderValue;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use s3s::config::StaticConfigProvider;
+use s3s::host::SingleDomain;
+use s3s::service::S3ServiceBuilder;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::Mapper;
+use super::auth::{Guard, Keys};
+use super::front::Front;
+use super::stall::GuardedIo;
+use crate::objects::Objects;
+use crate::objects::limits;
+
+/// Log directive that silences the S3 library: it calls each 404 an error. Our own lines carry the request id.
+pub const LOG_DIRECTIVE: &str = "s3s=off";
+/// Seconds a presigned URL may live: 7 days, as in S3.
+const PRESIGNED_SECS_MAX: u32 = 7 * 24 * 60 * 60;
+/// Seconds a client's clock may differ from ours, as in S3.
+const CLOCK_SKEW_SECS_MAX: u32 = 15 * 60;
+/// Pause after an accept that failed, e.g. for want of file descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// Bytes a connection may hold in each direction.
+const CONNECTION_BUFFER_LEN: usize = 256 << 10;
+
+/// What an operator may choose.
+#[derive(Debug, Clone)]
+pub struct S3Config {
+    /// Region clients sign for.
+    pub region: String,
+    /// Base domain of virtual-hosted buckets (`bucket.domain`); `None`: path style only.
+    pub domain: Option<String>,
+    /// Id of the account that owns every bucket and key.
+    pub account: String,
+    /// Longest signed chunk of an `aws-chunked` body in bytes; it is held in memory. 1 to 16 MiB.
+    pub chunk_len_max: usize,
+    /// Longest XML body of a request in bytes.
+    pub xml_len_max: usize,
+    /// Longest request line and headers in bytes.
+    pub head_len_max: usize,
+    /// Connections at once; more wait in the listen queue.
+    pub connections_max: usize,
+    /// A request's head must be complete within this time after the connection fell idle.
+    pub head_timeout: Duration,
+    /// A request body must go on within this time.
+    pub body_idle: Duration,
+    /// A client must take what we send within this time.
+    pub write_idle: Duration,
+    /// Time that requests in flight have to finish after shutdown began.
+    pub drain: Duration,
+}
+
+impl Default for S3Config {
+    fn default() -> S3Config {
+        S3Config {
+            region: "us-east-1".into(),
+            domain: None,
+            account: "cairn".into(),
+            chunk_len_max: 4 << 20,
+            xml_len_max: 8 << 20,
+            head_len_max: 32 << 10,
+            connections_max: 1024,
+            head_timeout: Duration::from_secs(30),
+            body_idle: Duration::from_secs(60),
+            write_idle: Duration::from_secs(60),
+            drain: Duration::from_secs(8),
+        }
+    }
+}
+
+/// Why the server cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// Not usable as a region.
+    #[error("the region {0:?} is not valid: use lower-case letters, digits and dashes")]
+    Region(String),
+    /// Not usable as a base domain.
+    #[error("the domain {0:?} is not valid")]
+    Domain(String),
+    /// Outside its bounds.
+    #[error("the chunk limit is {0} bytes; choose 1 to 16 MiB")]
+    ChunkLen(usize),
+    /// Outside its bounds.
+    #[error("the head limit is {0} bytes; choose at least 8 KiB")]
+    HeadLen(usize),
+    /// There is nothing to listen on.
+    #[error("no listener was given")]
+    NoListener,
+}
+
+/// The S3 service as an axum router, to be merged with other routes: S3 is its fallback.
+///
+/// # Errors
+/// [`ServeError`] for a configuration that is not valid.
+pub fn router(objects: Objects, config: &S3Config) -> Result<Router, ServeError> {
+    let region = s3s::region::Region::new(config.region.clone().into()).map_err(|_| ServeError::Region(config.region.clone()))?;
+    if !(1 << 20..=16 << 20).contains(&config.chunk_len_max) {
+        return Err(ServeError::ChunkLen(config.chunk_len_max));
+    }
+    let mut library = s3s::config::S3Config::default();
+    library.expected_region = Some(region);
+    library.sig_v4_allowed_services = vec!["s3".into()];
+    library.enable_sig_v2 = false;
+    library.presigned_url_max_expires_secs = PRESIGNED_SECS_MAX;
+    library.presigned_url_max_skew_time_secs = CLOCK_SKEW_SECS_MAX;
+    library.aws_chunked_stream_max_chunk_size = config.chunk_len_max;
+    library.xml_max_body_size = config.xml_len_max;
+    library.put_object_max_size = Some(limits::PUT_LEN_MAX);
+    // uploads by form are refused in the front; should one pass, it finds these closed
+    library.allow_post_signature = false;
+    library.post_object_max_file_size = 1 << 20;
+    library.form_max_field_size = 64 << 10;
+    library.form_max_fields_size = 256 << 10;
+    library.form_max_parts = 64;
+
+    let mut builder = S3ServiceBuilder::new(Mapper::new(objects.clone(), config));
+    builder.set_config(Arc::new(StaticConfigProvider::new(Arc::new(library))));
+    builder.set_auth(Keys { objects });
+    builder.set_access(Guard { account: config.account.clone() });
+    if let Some(domain) = &config.domain {
+        let host = SingleDomain::new(domain).map_err(|_| ServeError::Domain(domain.clone()))?;
+        builder.set_host(host.with_cname_fallback(false));
+    }
+    let region = HeaderValue::try_from(&config.region).map_err(|_| ServeError::Region(config.region.clone()))?;
+    Ok(Router::new().fallback_service(Front::new(builder.build(), region, config.body_idle)))
+}
+
+/// Serves S3 until `shutdown` is cancelled: then nothing new is accepted and what is in flight has [`S3Config::drain`] to end.
+///
+/// # Errors
+/// [`ServeError`] for a configuration that is not valid; a failing connection or accept is logged and survived.
+pub async fn serve(
+    listeners: Vec<TcpListener>,
+    objects: Objects,
+    config: S3Config,
+    shutdown: CancellationToken,
+) -> Result<(), ServeError> {
+    let router = router(objects, &config)?;
+    serve_router(listeners, router, config, shutdown).await
+}
+
+/// As [`serve`], for a router that holds more than S3.
+///
+/// # Errors
+/// As [`serve`].
+pub async fn serve_router(
+    listeners: Vec<TcpListener>,
+    router: Router,
+    config: S3Config,
+    shutdown: CancellationToken,
+) -> Result<(), ServeError> {
+    if listeners.is_empty() {
+        return Err(ServeError::NoListener);
+    }
+    if config.head_len_max < 8 << 10 {
+        return Err(ServeError::HeadLen(config.head_len_max));
+    }
+    let config = Arc::new(config);
+    let permits = Arc::new(Semaphore::new(config.connections_max));
+    let connections = TaskTracker::new();
+    let cut_off = CancellationToken::new();
+    let accepting = TaskTracker::new();
+    for listener in listeners {
+        let acceptor = Acceptor {
+            router: router.clone(),
+            config: config.clone(),
+            permits: permits.clone(),
+            connections: connections.clone(),
+            shutdown: shutdown.clone(),
+            cut_off: cut_off.clone(),
+        };
+        accepting.spawn(acceptor.run(listener));
+    }
+    accepting.close();
+    accepting.wait().await;
+    connections.close();
+    if tokio::time::timeout(config.drain, connections.wait()).await.is_err() {
+        tracing::warn!(left = connections.len(), "connections did not end in time and are cut off");
+        cut_off.cancel();
+        connections.wait().await;
+    }
+    Ok(())
+}
+
+struct Acceptor {
+    router: Router,
+    config: Arc<S3Config>,
+    permits: Arc<Semaphore>,
+    connections: TaskTracker,
+    shutdown: CancellationToken,
+    cut_off: CancellationToken,
+}
+
+impl Acceptor {
+    async fn run(self, listener: TcpListener) {
+        let shutdown = self.shutdown.clone();
+        loop {
+            let accepted = tokio::select! {
+                biased;
+                () = shutdown.cancelled() => return,
+                accepted = self.accept(&listener) => accepted,
+            };
+            match accepted {
+                Ok((stream, permit)) => self.start(stream, permit),
+                Err(error) => {
+                    tracing::warn!(%error, "a connection was not accepted");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+    }
+
+    async fn accept(&self, listener: &TcpListener) -> std::io::Result<(TcpStream, OwnedSemaphorePermit)> {
+        let permit = self.permits.clone().acquire_owned().await.expect("the semaphore is never closed");
+        let (stream, _) = listener.accept().await?;
+        stream.set_nodelay(true)?;
+        Ok((stream, permit))
+    }
+
+    fn start(&self, stream: TcpStream, permit: OwnedSemaphorePermit) {
+        let io = TokioIo::new(GuardedIo::new(stream, self.config.write_idle));
+        let service = TowerToHyperService::new(self.router.clone());
+        let connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(self.config.head_timeout)
+            .max_header_size(self.config.head_len_max)
+            .max_buf_size(CONNECTION_BUFFER_LEN)
+            .serve_connection(io, service);
+        let (shutdown, cut_off) = (self.shutdown.clone(), self.cut_off.clone());
+        self.connections.spawn(async move {
+            let _permit = permit;
+            let mut connection = std::pin::pin!(connection);
+            let mut leaving = false;
+            loop {
+                tokio::select! {
+                    biased;
+                    () = cut_off.cancelled() => return,
+                    () = shutdown.cancelled(), if !leaving => {
+                        leaving = true;
+                        connection.as_mut().graceful_shutdown();
+                    }
+                    result = connection.as_mut() => {
+                        if let Err(error) = result {
+                            tracing::debug!(%error, "a connection ended early");
+                        }
+                        return;
+                    }
+                }
+            }
+        });
+    }
+}

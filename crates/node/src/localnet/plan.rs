@@ -1,0 +1,500 @@
+//! What a localnet is made of, kept in `<dir>/localnet.json` so that a later start finds everything as it was.
+//!
+//! Never: an address other than loopback. Limits: 100 providers.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use anyhow::{Context, Result};
+use cairn_types::Redundancy;
+use serde::{Deserialize, Serialize};
+
+use crate::config::Court;
+use crate::home::{Role, write_private};
+use crate::ledger::deploy::FILE_NAME as CONTRACTS_FILE;
+use crate::outcome::{ExitCode, coded, failure};
+use crate::size::ByteLen;
+use crate::socket::{CHAIN_SOCKET, GATEWAY_SOCKET, PEER_SOCKET, PROVIDER_SOCKET};
+use crate::span::Span;
+
+const VERSION: u32 = 1;
+const FILE_NAME: &str = "localnet.json";
+const PROVIDERS_DEFAULT: usize = 8;
+const SPACE_DEFAULT: ByteLen = ByteLen(20 << 30);
+
+/// One process of a localnet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Name {
+    /// The ledger.
+    Chain,
+    /// The node that others ask first.
+    Bootstrap,
+    /// Provider by number, from 1.
+    Provider(u16),
+    /// The gateway.
+    Gateway,
+}
+
+impl Name {
+    /// The role of the node this process is; the ledger is no node of the network.
+    pub fn role(self) -> Option<Role> {
+        match self {
+            Name::Chain => None,
+            Name::Bootstrap => Some(Role::Peer),
+            Name::Provider(_) => Some(Role::Provider),
+            Name::Gateway => Some(Role::Gateway),
+        }
+    }
+
+    /// The command that runs it.
+    pub fn command(self) -> &'static str {
+        self.role().map_or("chain", Role::name)
+    }
+
+    /// Its control socket.
+    pub fn socket(self) -> &'static str {
+        match self {
+            Name::Chain => CHAIN_SOCKET,
+            Name::Bootstrap => PEER_SOCKET,
+            Name::Provider(_) => PROVIDER_SOCKET,
+            Name::Gateway => GATEWAY_SOCKET,
+        }
+    }
+}
+
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Name::Chain => f.write_str("chain"),
+            Name::Bootstrap => f.write_str("bootstrap"),
+            Name::Provider(number) => write!(f, "p{number}"),
+            Name::Gateway => f.write_str("gateway"),
+        }
+    }
+}
+
+impl FromStr for Name {
+    type Err = anyhow::Error;
+    fn from_str(text: &str) -> Result<Self> {
+        let number = text.strip_prefix('p').unwrap_or(text).parse::<u16>().ok().filter(|number| *number > 0);
+        match (text, number) {
+            ("chain", _) => Ok(Name::Chain),
+            ("bootstrap", _) => Ok(Name::Bootstrap),
+            ("gateway", _) => Ok(Name::Gateway),
+            (_, Some(number)) => Ok(Name::Provider(number)),
+            _ => Err(coded(
+                ExitCode::Usage,
+                format!("{text:?} is no process of a localnet"),
+                "write 1, p1, gateway, bootstrap or chain",
+            )),
+        }
+    }
+}
+
+/// The access key made at the first start.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AccessKey {
+    /// Access key id.
+    pub access_key: String,
+    /// Its secret.
+    pub secret_key: String,
+}
+
+/// What a localnet is made of.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Plan {
+    version: u32,
+    /// Keeps this network apart from others.
+    pub network_id: String,
+    /// Region of the S3 endpoint.
+    pub region: String,
+    /// Address of the S3 endpoint.
+    pub s3_listen: SocketAddr,
+    /// Space each provider rents out.
+    pub space: ByteLen,
+    /// Fixed redundancy, as text.
+    pub redundancy: Option<String>,
+    /// Whether there is a ledger, on which providers are audited and paid.
+    #[serde(default)]
+    paid: bool,
+    /// The ledger's endpoint, if it is not one of the network's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    chain: Option<String>,
+    /// Between two audits and payments.
+    #[serde(default = "epoch_default")]
+    epoch: Span,
+    /// How long a provider may not answer before its shards are built anew.
+    #[serde(default)]
+    repair_after: Option<Span>,
+    /// When the gateway goes to court.
+    #[serde(default)]
+    court: Option<Court>,
+    /// Whether anybody may move the ledger's time on.
+    #[serde(default)]
+    test_clock: bool,
+    /// Of the ledger; a plan of before there was one gets it at its next start.
+    #[serde(default)]
+    chain_port: u16,
+    bootstrap_port: u16,
+    gateway_port: u16,
+    provider_ports: Vec<u16>,
+    /// Made when the gateway first ran.
+    pub key: Option<AccessKey>,
+}
+
+/// What the command line asks for; what it leaves open is as before.
+#[derive(Debug, Clone, Default)]
+pub struct Wanted {
+    /// Number of providers.
+    pub providers: Option<u16>,
+    /// Space of each.
+    pub space: Option<ByteLen>,
+    /// Fixed redundancy.
+    pub redundancy: Option<Redundancy>,
+    /// Address of the S3 endpoint.
+    pub s3_listen: Option<SocketAddr>,
+    /// Whether there is a ledger.
+    pub paid: Option<bool>,
+    /// The ledger's endpoint, if it is not to be one of the network's own.
+    pub chain: Option<String>,
+    /// Between two audits and payments.
+    pub epoch: Option<Span>,
+    /// How long a provider may not answer before its shards are built anew.
+    pub repair_after: Option<Span>,
+    /// When the gateway goes to court.
+    pub court: Option<Court>,
+    /// Whether anybody may move the ledger's time on.
+    pub test_clock: bool,
+}
+
+impl Plan {
+    /// The plan of `dir`: the one stored there with what is wanted changed, or a new one.
+    ///
+    /// # Errors
+    /// The stored plan is damaged or has more providers than wanted; an S3 address is not loopback; no free port.
+    pub fn take_up(dir: &Path, wanted: &Wanted, network_id: impl FnOnce() -> String) -> Result<Plan> {
+        if let Some(address) = wanted.s3_listen.filter(|address| !address.ip().is_loopback()) {
+            let remedy = "a localnet stays on this machine: use 127.0.0.1; run cairn gateway for more";
+            return Err(coded(ExitCode::Usage, format!("{address} is not a loopback address"), remedy));
+        }
+        let mut plan = match Plan::load(dir)? {
+            Some(plan) => plan,
+            None => Plan::draw(wanted, network_id())?,
+        };
+        plan.change(wanted)?;
+        plan.save(dir)?;
+        Ok(plan)
+    }
+
+    /// Reads the plan of `dir`, if there is one.
+    pub fn load(dir: &Path) -> Result<Option<Plan>> {
+        let path = dir.join(FILE_NAME);
+        let text = match std::fs::read(&path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error).with_context(|| format!("cannot read {}", path.display())),
+        };
+        let plan: Plan = serde_json::from_slice(&text).with_context(|| format!("{} is damaged", path.display()))?;
+        if plan.version != VERSION {
+            let message = format!("{} has version {}, this program knows {VERSION}", path.display(), plan.version);
+            return Err(failure(message, "use the version of cairn that wrote it, or another --dir"));
+        }
+        Ok(Some(plan))
+    }
+
+    /// Writes the plan for the next start.
+    pub fn save(&self, dir: &Path) -> Result<()> {
+        write_private(&dir.join(FILE_NAME), &serde_json::to_vec_pretty(self)?)
+    }
+
+    fn draw(wanted: &Wanted, network_id: String) -> Result<Plan> {
+        let providers = wanted.providers.map_or(PROVIDERS_DEFAULT, usize::from);
+        let mut ports = free_ports(providers + 4)?;
+        let mut next = || ports.pop().expect("as many as were asked for");
+        Ok(Plan {
+            version: VERSION,
+            network_id,
+            region: "us-east-1".into(),
+            s3_listen: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), next()),
+            space: SPACE_DEFAULT,
+            redundancy: None,
+            paid: wanted.paid.unwrap_or(true),
+            chain: wanted.chain.clone(),
+            epoch: epoch_default(),
+            repair_after: None,
+            court: None,
+            test_clock: false,
+            chain_port: next(),
+            bootstrap_port: next(),
+            gateway_port: next(),
+            provider_ports: ports,
+            key: None,
+        })
+    }
+
+    fn change(&mut self, wanted: &Wanted) -> Result<()> {
+        if self.chain_port == 0 {
+            self.chain_port = free_ports(1)?[0];
+        }
+        let have = self.provider_ports.len();
+        if let Some(count) = wanted.providers.map(usize::from) {
+            if count < have {
+                let message = format!("this localnet has {have} providers, which may hold shards; it cannot shrink to {count}");
+                return Err(failure(message, "leave --providers out, or use another --dir"));
+            }
+            self.provider_ports.extend(free_ports(count - have)?);
+        }
+        match wanted.s3_listen {
+            // Port 0 means: any, then always the same.
+            Some(address) if address.port() != 0 => self.s3_listen = address,
+            Some(address) => self.s3_listen.set_ip(address.ip()),
+            None => {}
+        }
+        if let Some(chain) = &wanted.chain {
+            if self.paid && self.chain.as_ref() != Some(chain) {
+                let message = format!("the deals of this localnet are on {}", self.chain_url());
+                return Err(failure(message, "leave --chain out, or use another --dir"));
+            }
+            self.chain = Some(chain.clone());
+        }
+        self.paid = wanted.paid.unwrap_or(self.paid);
+        self.epoch = wanted.epoch.unwrap_or(self.epoch);
+        self.repair_after = wanted.repair_after.or(self.repair_after);
+        self.court = wanted.court.or(self.court);
+        self.test_clock |= wanted.test_clock;
+        self.space = wanted.space.unwrap_or(self.space);
+        self.redundancy = wanted.redundancy.map(|redundancy| redundancy.to_string()).or_else(|| self.redundancy.take());
+        Ok(())
+    }
+
+    /// All processes, in the order in which they are started.
+    pub fn names(&self) -> Vec<Name> {
+        let chain = self.has_own_chain().then_some(Name::Chain);
+        chain.into_iter().chain([Name::Bootstrap]).chain(self.providers()).chain([Name::Gateway]).collect()
+    }
+
+    /// The providers.
+    pub fn providers(&self) -> impl Iterator<Item = Name> {
+        (1..=self.provider_ports.len()).map(|number| Name::Provider(u16::try_from(number).expect("at most 100 providers")))
+    }
+
+    /// Whether there is a ledger.
+    pub fn is_paid(&self) -> bool {
+        self.paid
+    }
+
+    /// Whether there is a ledger that is a process of this network.
+    pub fn has_own_chain(&self) -> bool {
+        self.paid && self.chain.is_none()
+    }
+
+    /// Whether there is a ledger that is not.
+    pub fn is_on_other_chain(&self) -> bool {
+        self.paid && self.chain.is_some()
+    }
+
+    /// The ledger's endpoint.
+    pub fn chain_url(&self) -> String {
+        self.chain.clone().unwrap_or_else(|| format!("http://127.0.0.1:{}", self.chain_port))
+    }
+
+    /// What a process listens on: a multiaddr, of the ledger a socket address; `None` for a provider that does not exist.
+    pub fn listen(&self, name: Name) -> Option<String> {
+        let port = match name {
+            Name::Chain => return Some(format!("127.0.0.1:{}", self.chain_port)),
+            Name::Bootstrap => self.bootstrap_port,
+            Name::Gateway => self.gateway_port,
+            Name::Provider(number) => *self.provider_ports.get(usize::from(number).checked_sub(1)?)?,
+        };
+        Some(format!("/ip4/127.0.0.1/tcp/{port}"))
+    }
+
+    /// Arguments of a process, after the name of the program.
+    pub fn arguments(&self, dir: &Path, name: Name, bootstrap: &str) -> Result<Vec<String>> {
+        let listen = self.listen(name).ok_or_else(|| {
+            let message = format!("there is no {name}: this localnet has {} providers", self.provider_ports.len());
+            coded(ExitCode::NotFound, message, "cairn localnet status shows what there is")
+        })?;
+        let home = home_of(dir, name);
+        let utf8 = |path: &Path| path.to_str().map(str::to_owned).context("the directory's name must be UTF-8");
+        let mut args: Vec<String> = vec![name.command().into(), "--dir".into(), utf8(&home)?];
+        let mut add = |flag: &str, value: &str| args.push(format!("{flag}={value}"));
+        add("--listen", &listen);
+        if name != Name::Chain {
+            add("--network-id", &self.network_id);
+        }
+        if self.is_paid() && matches!(name, Name::Provider(_) | Name::Gateway) {
+            add("--chain", &self.chain_url());
+            if self.is_on_other_chain() {
+                add("--contracts", &utf8(&dir.join(CONTRACTS_FILE))?);
+            }
+        }
+        match name {
+            Name::Chain if self.test_clock => args.push("--test-clock".into()),
+            Name::Chain | Name::Bootstrap => {}
+            Name::Provider(_) => {
+                add("--bootstrap", bootstrap);
+                add("--space", &format!("{}={}", utf8(&home.join("space"))?, self.space));
+                add("--region", "localnet");
+                if self.is_paid() {
+                    add("--epoch", &self.epoch.to_string());
+                }
+            }
+            Name::Gateway => {
+                add("--bootstrap", bootstrap);
+                add("--s3-listen", &self.s3_listen.to_string());
+                add("--region", &self.region);
+                if let Some(redundancy) = &self.redundancy {
+                    add("--redundancy", redundancy);
+                }
+                if let Some(span) = self.repair_after {
+                    add("--repair-after", &span.to_string());
+                }
+                if let Some(court) = self.court.filter(|_| self.is_paid()) {
+                    add("--court", court.name());
+                }
+            }
+        }
+        Ok(args)
+    }
+}
+
+fn epoch_default() -> Span {
+    crate::config::EPOCH_DEFAULT
+}
+
+/// Data directory of a process.
+pub fn home_of(dir: &Path, name: Name) -> PathBuf {
+    dir.join(name.to_string())
+}
+
+/// Ports nobody listens on now, all different: held together until all are known.
+fn free_ports(count: usize) -> Result<Vec<u16>> {
+    let held: Vec<TcpListener> = (0..count)
+        .map(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)))
+        .collect::<std::io::Result<_>>()
+        .context("cannot find free ports on 127.0.0.1")?;
+    held.iter().map(|listener| Ok(listener.local_addr()?.port())).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wanted(providers: u16) -> Wanted {
+        Wanted { providers: Some(providers), ..Wanted::default() }
+    }
+
+    #[test]
+    fn a_plan_is_found_again_as_it_was() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut plan = Plan::take_up(dir.path(), &wanted(3), || "net".into()).unwrap();
+        plan.key = Some(AccessKey { access_key: "a".into(), secret_key: "s".into() });
+        plan.save(dir.path()).unwrap();
+        let again = Plan::take_up(dir.path(), &Wanted::default(), || "other".into()).unwrap();
+        assert_eq!(again, plan);
+        let port_zero = Wanted { s3_listen: Some("127.0.0.1:0".parse().unwrap()), ..Wanted::default() };
+        assert_eq!(Plan::take_up(dir.path(), &port_zero, String::new).unwrap(), plan);
+    }
+
+    #[test]
+    fn a_plan_grows_and_does_not_shrink() {
+        let dir = tempfile::tempdir().unwrap();
+        let plan = Plan::take_up(dir.path(), &wanted(2), || "net".into()).unwrap();
+        let grown = Plan::take_up(dir.path(), &wanted(4), String::new).unwrap();
+        assert_eq!(grown.provider_ports[..2], plan.provider_ports[..]);
+        assert_eq!(grown.names().len(), 7);
+        assert!(Plan::take_up(dir.path(), &wanted(1), String::new).is_err());
+    }
+
+    #[test]
+    fn what_is_asked_for_replaces_what_was() {
+        let dir = tempfile::tempdir().unwrap();
+        let first = Wanted { redundancy: Redundancy::new(2, 4).ok(), ..wanted(4) };
+        Plan::take_up(dir.path(), &first, || "net".into()).unwrap();
+        let second =
+            Wanted { space: Some(ByteLen(1 << 30)), s3_listen: Some("127.0.0.1:9".parse().unwrap()), ..Wanted::default() };
+        let plan = Plan::take_up(dir.path(), &second, String::new).unwrap();
+        assert_eq!((plan.space, plan.redundancy.as_deref(), plan.s3_listen.port()), (ByteLen(1 << 30), Some("2/4"), 9));
+        let outside = Wanted { s3_listen: Some("0.0.0.0:9".parse().unwrap()), ..Wanted::default() };
+        assert!(Plan::take_up(dir.path(), &outside, String::new).is_err());
+    }
+
+    #[test]
+    fn a_network_has_a_ledger_unless_it_is_free() {
+        let names = |wanted: &Wanted, dir: &Path| Plan::take_up(dir, wanted, String::new).map(|plan| plan.names());
+        let dir = tempfile::tempdir().unwrap();
+        assert_eq!(names(&wanted(1), dir.path()).unwrap()[0], Name::Chain);
+        let free = Wanted { paid: Some(false), ..wanted(1) };
+        let dir = tempfile::tempdir().unwrap();
+        assert_eq!(names(&free, dir.path()).unwrap()[0], Name::Bootstrap);
+        assert_eq!(names(&wanted(1), dir.path()).unwrap()[0], Name::Bootstrap, "it stays as it was");
+        let old = r#"{"version":1,"network_id":"n","region":"r","s3_listen":"127.0.0.1:1","space":"1GiB","redundancy":null,
+            "bootstrap_port":2,"gateway_port":3,"provider_ports":[4],"key":null}"#;
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join(FILE_NAME), old).unwrap();
+        assert_eq!(names(&Wanted::default(), dir.path()).unwrap()[0], Name::Bootstrap, "a plan of before there were ledgers");
+    }
+
+    #[test]
+    fn a_network_on_another_chain_has_no_ledger_of_its_own_and_does_not_move() {
+        let dir = tempfile::tempdir().unwrap();
+        let on = |url: &str| Wanted { chain: Some(url.into()), ..wanted(1) };
+        let plan = Plan::take_up(dir.path(), &on("http://127.0.0.1:1"), String::new).unwrap();
+        assert_eq!(plan.names(), [Name::Bootstrap, Name::Provider(1), Name::Gateway]);
+        for name in [Name::Provider(1), Name::Gateway] {
+            let args = plan.arguments(dir.path(), name, "/ip4/127.0.0.1/tcp/1/p2p/x").unwrap();
+            assert!(args.contains(&"--chain=http://127.0.0.1:1".to_owned()), "{args:?}");
+            assert!(args.iter().any(|arg| arg.starts_with("--contracts=")), "{args:?}");
+        }
+        assert_eq!(Plan::take_up(dir.path(), &Wanted::default(), String::new).unwrap(), plan);
+        assert!(Plan::take_up(dir.path(), &on("http://127.0.0.1:2"), String::new).is_err());
+        let dir = tempfile::tempdir().unwrap();
+        Plan::take_up(dir.path(), &wanted(1), String::new).unwrap();
+        assert!(Plan::take_up(dir.path(), &on("http://127.0.0.1:1"), String::new).is_err());
+    }
+
+    #[test]
+    fn damaged_plans_are_refused() {
+        for text in ["", "{}", "{\"version\":2}", "[]"] {
+            let dir = tempfile::tempdir().unwrap();
+            std::fs::write(dir.path().join(FILE_NAME), text).unwrap();
+            assert!(Plan::load(dir.path()).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn processes_have_names() {
+        for (text, name) in [
+            ("1", Some(Name::Provider(1))),
+            ("p12", Some(Name::Provider(12))),
+            ("gateway", Some(Name::Gateway)),
+            ("chain", Some(Name::Chain)),
+            ("bootstrap", Some(Name::Bootstrap)),
+            ("0", None),
+            ("p0", None),
+            ("q1", None),
+            ("", None),
+            ("-1", None),
+            ("70000", None),
+        ] {
+            assert_eq!(text.parse::<Name>().ok(), name, "{text}");
+        }
+    }
+
+    #[test]
+    fn every_process_gets_a_command_line_the_program_understands() {
+        use clap::Parser;
+        let dir = tempfile::tempdir().unwrap();
+        let plan =
+            Plan::take_up(dir.path(), &Wanted { redundancy: Redundancy::new(1, 2).ok(), ..wanted(2) }, || "net".into()).unwrap();
+        for name in plan.names() {
+            let args = plan.arguments(dir.path(), name, "/ip4/127.0.0.1/tcp/1/p2p/x").unwrap();
+            crate::args::Cairn::try_parse_from(std::iter::once("cairn".to_owned()).chain(args)).unwrap();
+        }
+        assert!(plan.arguments(dir.path(), Name::Provider(3), "").is_err());
+    }
+}

@@ -1,0 +1,141 @@
+//! `cairn gateway`: catalog, client, object store, S3 endpoint and native API.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result, anyhow};
+use cairn_client::{Client, CourtRule, Parts, PayConfig, Paying};
+use cairn_gateway::catalog::Catalog;
+use cairn_gateway::native::{self, Native};
+use cairn_gateway::objects::{Objects, ObjectsConfig};
+use cairn_gateway::s3::{self, S3Config};
+use cairn_net::Network;
+use serde_json::json;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use super::{About, Membership, cannot_bind, join, raise_open_files};
+use crate::config;
+use crate::home::{Home, Role};
+use crate::ledger::{self, Ledger, paying};
+use crate::socket::{self, GATEWAY_SOCKET};
+use crate::stop::{DRAIN_MS_MAX, Stop};
+use crate::world::{SystemClock, SystemRng};
+
+/// What requests in flight may take after SIGTERM; the rest of [`DRAIN_MS_MAX`] is for the catalog and the network.
+const DRAIN: Duration = Duration::from_secs(6);
+
+/// Runs until asked to stop.
+pub async fn run(config: config::Gateway, network: config::Network, at_stdin_end: bool) -> Result<()> {
+    let home = Home::open(&config.dir, Role::Gateway)?;
+    let mut stop = Stop::listen(at_stdin_end, DRAIN_MS_MAX)?;
+    raise_open_files();
+    let listener = TcpListener::bind(&config.s3_listen).await;
+    let listener = listener.map_err(|error| cannot_bind("S3", &config.s3_listen, &error))?;
+    let s3_address = listener.local_addr()?;
+    let membership = Membership { listen: config.listen.clone(), external: config.external.clone(), network };
+    let (network, _incoming) = join(&home, Role::Gateway, membership).await?;
+    let ledger = match &config.chain {
+        Some(url) => Some(ledger::open(&home, url, config.contracts.as_deref()).await?),
+        None => None,
+    };
+    let wallet = ledger.as_ref().map(|(ledger, _)| ledger.clone());
+    let (objects, client) = open_objects(&home, &network, &config, wallet.clone()).await?;
+    let funding = wallet.clone().map(|ledger| tokio::spawn(paying::keep_funded(ledger)));
+
+    let s3_config = S3Config { region: config.region.clone(), drain: DRAIN, ..S3Config::default() };
+    let endpoint = json!({"endpoint": format!("http://{s3_address}"), "region": config.region});
+    let (about, about_network) = (About::new(Role::Gateway, &home), network.clone());
+    let native = Native {
+        objects: objects.clone(),
+        client: client.clone(),
+        owner: s3_config.account.clone(),
+        more: wallet.map(|ledger| paying::router(client.clone(), ledger)).unwrap_or_default(),
+        about: Arc::new(move || {
+            let mut fields = about.fields(&about_network);
+            fields.insert("s3".into(), endpoint.clone());
+            fields
+        }),
+    };
+    let shutdown = CancellationToken::new();
+    let mut s3 = tokio::spawn(s3::serve(vec![listener], objects.clone(), s3_config, shutdown.clone()));
+    let (control, _file) = socket::bind(&home.path(GATEWAY_SOCKET))?;
+    let mut native = tokio::spawn(native::serve(control, native, shutdown.clone().cancelled_owned()));
+    tracing::info!(node = %network_name(&network), s3 = %s3_address, "gateway is up");
+
+    let mut failed = None;
+    tokio::select! {
+        () = stop.asked() => {}
+        ended = &mut s3 => failed = Some(anyhow!("the S3 endpoint ended: {ended:?}")),
+        ended = &mut native => failed = Some(anyhow!("the native API ended: {ended:?}")),
+    }
+    tracing::info!("stopping: requests in flight may finish");
+    shutdown.cancel();
+    if failed.is_none() {
+        let drained = futures::future::join(s3, native);
+        if tokio::time::timeout(DRAIN + Duration::from_secs(1), drained).await.is_err() {
+            tracing::warn!("requests in flight did not finish in time and are cut off");
+        }
+    }
+    objects.stop().await;
+    network.shutdown().await;
+    if let Some((_, worker)) = ledger {
+        funding.inspect(tokio::task::JoinHandle::abort);
+        worker.stop().await;
+        tokio::task::spawn_blocking(move || client.sync_ledger()).await.context("closing the ledger")??;
+    }
+    tracing::info!("stopped");
+    failed.map_or(Ok(()), Err)
+}
+
+fn network_name(network: &Network) -> cairn_client::NodeId {
+    use cairn_proto::Transport;
+    network.local()
+}
+
+async fn open_objects(
+    home: &Home,
+    network: &Network,
+    config: &config::Gateway,
+    ledger: Option<Ledger>,
+) -> Result<(Objects, Client)> {
+    let (dir, node) = (home.dir().to_owned(), home.node_key().id());
+    let catalog = tokio::task::spawn_blocking(move || Catalog::open(&dir, node)).await.context("opening the catalog")??;
+    let parts = Parts {
+        transport: Arc::new(network.clone()),
+        keys: home.data_keys(),
+        rng: Arc::new(SystemRng),
+        writer_epoch: catalog.writer_epoch(),
+        config: cairn_client::Config {
+            redundancy: config.redundancy,
+            lost_after: config.repair_after.duration(),
+            ..cairn_client::Config::default()
+        },
+    };
+    let client = match ledger {
+        None => Client::new(parts),
+        Some(ledger) => Client::paid(
+            parts,
+            Paying {
+                ledger: home.path("ledger"),
+                court: Some(Arc::new(ledger.clone())),
+                settlement: Arc::new(ledger),
+                node: home.node_key(),
+                session: home.session_key(),
+                clock: Arc::new(SystemClock),
+                config: PayConfig {
+                    month_max: config.budget.0,
+                    court: match config.court {
+                        config::Court::Auto => CourtRule::Auto,
+                        config::Court::Never => CourtRule::Never,
+                        config::Court::Always => CourtRule::Always,
+                    },
+                    ..PayConfig::default()
+                },
+            },
+        )?,
+    };
+    let (clock, rng) = (Arc::new(SystemClock), Arc::new(SystemRng));
+    let objects = Objects::open(catalog, client.clone(), ObjectsConfig::default(), clock, rng).await?;
+    Ok((objects, client))
+}
