@@ -3,6 +3,7 @@
 //! Never: plaintext, names or keys handed to anything but the client. Limits: [`objects::limits`].
 
 pub mod catalog;
+mod drained;
 pub mod native;
 pub mod objects;
 pub mod s3;

@@ -5,7 +5,6 @@
 
 mod admin;
 mod answer;
-mod body;
 mod object;
 mod upload;
 

@@ -13,8 +13,8 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::answer::Refused;
-use super::body::incoming;
 use super::{Native, ObjectName};
+use crate::drained::incoming;
 use crate::objects::api::{
     BodyChecks, ContentHeaders, EtagMatch, ListRequest, ObjectError, ObjectInfo, ObjectMeta, PutRequest, ReadConditions,
     WriteConditions,
@@ -196,7 +196,7 @@ pub async fn put(
         checks: checks(&headers),
         conditions: write_conditions(&headers),
     };
-    let info = native.objects.put(request, incoming(body)).await?;
+    let info = native.objects.put(request, incoming(body, &headers)).await?;
     Ok((StatusCode::CREATED, Json(describe(&info))))
 }
 

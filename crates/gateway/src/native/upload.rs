@@ -9,9 +9,9 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::answer::Refused;
-use super::body::incoming;
 use super::object::{checks, describe, meta, write_conditions};
 use super::{Native, ObjectName};
+use crate::drained::incoming;
 use crate::objects::api::{CompletePart, CompleteRequest, CreateUploadRequest, UploadName};
 
 const PARTS_PAGE: usize = 1000;
@@ -67,7 +67,8 @@ pub async fn part(
     headers: HeaderMap,
     body: HttpBody,
 ) -> Result<Json<Value>, Refused> {
-    let part = native.objects.upload_part(&named(name, upload_id), number, checks(&headers), incoming(body)).await?;
+    let body = incoming(body, &headers);
+    let part = native.objects.upload_part(&named(name, upload_id), number, checks(&headers), body).await?;
     Ok(Json(json!({"number": part.number, "len": part.len, "etag": part.etag})))
 }
 

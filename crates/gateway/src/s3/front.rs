@@ -11,6 +11,7 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use axum::body::Body;
+use http::request::Parts;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use s3s::service::S3Service;
 use s3s::{S3Error, S3ErrorCode};
@@ -18,6 +19,7 @@ use s3s::{S3Error, S3ErrorCode};
 use super::errors::{hash_mismatch, refused};
 use super::stall::GuardedBody;
 use super::witness::{Witness, WitnessedBody};
+use crate::drained::Drained;
 
 /// Id of one request: in the `x-amz-request-id` header, in the XML of an error, in the log.
 #[derive(Debug, Clone)]
@@ -59,9 +61,11 @@ impl Front {
         let method = request.method().clone();
         let path = request.uri().path().to_owned();
         let bodiless_expect = request.headers().contains_key(header::EXPECT) && hyper::body::Body::is_end_stream(request.body());
-        let mut response = match early_refusal(&request) {
+        let (parts, body) = request.into_parts();
+        let body = Drained::new(body, &parts.headers);
+        let mut response = match early_refusal(&parts) {
             Some(error) => error_response(error),
-            None => self.pass_on(request, &id).await,
+            None => self.pass_on(parts, body, &id).await,
         };
         self.finish(&mut response, &method, &path, &id);
         if bodiless_expect {
@@ -78,8 +82,7 @@ impl Front {
         response.map(Body::new)
     }
 
-    async fn pass_on(&self, request: Request<Body>, id: &RequestId) -> Response<s3s::Body> {
-        let (mut parts, body) = request.into_parts();
+    async fn pass_on(&self, mut parts: Parts, body: Drained<Body>, id: &RequestId) -> Response<s3s::Body> {
         parts.extensions.insert(id.clone());
         let witness = Witness::of(&parts.method, &parts.headers);
         let body = match hyper::body::Body::is_end_stream(&body) {
@@ -124,12 +127,12 @@ impl Front {
 }
 
 /// Refuses what must not reach the S3 library: it reads form fields before it knows who asks.
-fn early_refusal(request: &Request<Body>) -> Option<S3Error> {
+fn early_refusal(request: &Parts) -> Option<S3Error> {
     let form = request
-        .headers()
+        .headers
         .get(header::CONTENT_TYPE)
         .is_some_and(|value| value.as_bytes().to_ascii_lowercase().starts_with(b"multipart/form-data"));
-    if *request.method() == Method::POST && form {
+    if request.method == Method::POST && form {
         return Some(refused(S3ErrorCode::NotImplemented, "Uploads by POST form are not supported"));
     }
     None
