@@ -6,4 +6,5 @@ pub mod catalog;
 mod drained;
 pub mod native;
 pub mod objects;
+mod rules;
 pub mod s3;

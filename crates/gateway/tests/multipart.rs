@@ -19,6 +19,7 @@ async fn begin(objects: &Objects, key: &str, checksum: Option<ChecksumAlgorithm>
         checksum,
         checksum_kind: kind,
         initiator: "me".into(),
+        control: Default::default(),
     };
     let upload = objects.create_upload(request).await.expect("begun");
     UploadName { bucket: BUCKET.into(), key: key.into(), upload_id: upload.upload_id }
@@ -88,7 +89,7 @@ async fn parts_become_one_object() {
     assert_eq!(info.part_range(7), Some(MIN as u64..(MIN + MIN + 77) as u64));
     assert_eq!(info.part_range(3), None);
     drop(info);
-    assert!(objects.delete(BUCKET, "k", WriteConditions::default()).await.expect("deleted"));
+    assert!(objects.delete(BUCKET, "k", WriteConditions::default()).await.expect("deleted").existed);
     world.expect_no_shards(&objects).await;
     assert_eq!((objects.stats().blobs, objects.stats().uploads), (0, 0));
 }
@@ -155,14 +156,14 @@ async fn parts_are_copied_by_reference() {
     let outside = objects.copy_part(copy(3, "small", Some(10..3001))).await;
     assert!(matches!(outside, Err(ObjectError::InvalidRange { len: 3000 })));
     for key in ["large", "small"] {
-        assert!(objects.delete(BUCKET, key, WriteConditions::default()).await.expect("deleted"));
+        assert!(objects.delete(BUCKET, key, WriteConditions::default()).await.expect("deleted").existed);
     }
     objects.complete_upload(complete(&upload, named(&[&first, &second]))).await.expect("completed");
     objects.empty_trash().await.expect("all providers are there");
     assert!(world.used_len() < used + 100_000, "no bytes moved: {} {used}", world.used_len());
     let expected: Bytes = [&large[100..100 + MIN], &small[..]].concat().into();
     assert_eq!(get(&objects, BUCKET, "k").await.expect("readable"), expected);
-    assert!(objects.delete(BUCKET, "k", WriteConditions::default()).await.expect("deleted"));
+    assert!(objects.delete(BUCKET, "k", WriteConditions::default()).await.expect("deleted").existed);
     world.expect_no_shards(&objects).await;
 }
 

@@ -24,7 +24,7 @@ fn etag(bytes: &[u8]) -> String {
 }
 
 async fn delete(objects: &Objects, key: &str) -> Result<bool, ObjectError> {
-    objects.delete(BUCKET, key, WriteConditions::default()).await
+    objects.delete(BUCKET, key, WriteConditions::default()).await.map(|deleted| deleted.existed)
 }
 
 /// The state without any object: no blob in the catalog, no shard at any provider.
@@ -195,7 +195,7 @@ async fn conditional_writes_let_one_through() {
         assert!(matches!(objects.delete(BUCKET, &key, of_other).await, Err(ObjectError::PreconditionFailed { .. })));
         let own = won[0].as_ref().expect("partitioned").etag.clone();
         let of_own = WriteConditions { if_match: Some(EtagMatch::OneOf(vec![own])), ..Default::default() };
-        assert!(objects.delete(BUCKET, &key, of_own).await.expect("its own ETag"));
+        assert!(objects.delete(BUCKET, &key, of_own).await.expect("its own ETag").existed);
     }
     expect_empty(&world, &objects).await;
 }
@@ -327,7 +327,7 @@ async fn copies_share_bytes_until_the_last_is_gone() {
             drop(info);
             objects.empty_trash().await.expect("all providers are there");
             assert_eq!(get(&objects, bucket, key).await.expect("readable"), expected, "{key}");
-            assert!(objects.delete(bucket, key, WriteConditions::default()).await.expect("deleted"));
+            assert!(objects.delete(bucket, key, WriteConditions::default()).await.expect("deleted").existed);
         }
         expect_empty(&world, &objects).await;
     }
@@ -375,12 +375,14 @@ async fn buckets_and_batches_answer_as_s3_does() {
     let item = |key: &str, tag: Option<&str>| DeleteItem {
         key: key.into(),
         conditions: WriteConditions { if_match: tag.map(EtagMatch::parse), ..Default::default() },
+        ..Default::default()
     };
-    let results =
-        objects.delete_many(BUCKET, vec![item("a", None), item("b", Some("x")), item("c", None)]).await.expect("a batch");
-    assert!(matches!(&results[..], [Ok(true), Err(ObjectError::PreconditionFailed { .. }), Ok(false)]), "{results:?}");
+    let items = vec![item("a", None), item("b", Some("x")), item("c", None)];
+    let results = objects.delete_many(BUCKET, items, "").await.expect("a batch");
+    let existed: Vec<_> = results.iter().map(|result| result.as_ref().map(|deleted| deleted.existed)).collect();
+    assert!(matches!(&existed[..], [Ok(true), Err(ObjectError::PreconditionFailed { .. }), Ok(false)]), "{results:?}");
     let many = vec![item("k", None); 1001];
-    assert!(matches!(objects.delete_many(BUCKET, many).await, Err(ObjectError::InvalidArgument { .. })));
+    assert!(matches!(objects.delete_many(BUCKET, many, "").await, Err(ObjectError::InvalidArgument { .. })));
     assert!(delete(&objects, "b").await.expect("deleted"));
     let upload = CreateUploadRequest { bucket: BUCKET.into(), key: "u".into(), ..Default::default() };
     let upload = objects.create_upload(upload).await.expect("begun");

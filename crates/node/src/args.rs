@@ -292,6 +292,21 @@ pub struct KeyCreate {
     /// A word to remember it by
     #[arg(long, default_value = "")]
     pub label: String,
+    /// Whose it is: a user has buckets of their own. Without it, the account's own
+    #[arg(long, default_value = "")]
+    pub user: String,
+    /// It opens only this bucket
+    #[arg(long, default_value = "")]
+    pub bucket: String,
+    /// It opens only keys that begin with this; needs --bucket
+    #[arg(long, default_value = "", requires = "bucket")]
+    pub prefix: String,
+    /// It changes nothing
+    #[arg(long)]
+    pub read_only: bool,
+    /// It opens nothing after this time, as 7d or 12h
+    #[arg(long, value_name = "TIME")]
+    pub expires: Option<crate::span::Span>,
     /// Which gateway.
     #[command(flatten)]
     pub socket: Socket,

@@ -1,6 +1,8 @@
 //! `cairn key`: S3 access keys, through the running gateway or, when none runs, in its catalog.
 
 use anyhow::Result;
+use cairn_gateway::objects::api::KeyScope;
+use cairn_types::{Clock as _, UnixMs};
 use hyper::Method;
 use serde_json::{Value, json};
 
@@ -10,6 +12,7 @@ use crate::outcome::{say, say_json};
 use crate::role::offline;
 use crate::socket::{empty, encoded, json_request, request};
 use crate::when;
+use crate::world::SystemClock;
 
 /// Runs the command.
 pub async fn key(args: args::Key) -> Result<()> {
@@ -22,10 +25,23 @@ pub async fn key(args: args::Key) -> Result<()> {
 
 async fn create(args: args::KeyCreate) -> Result<()> {
     let dialer = dialer(&args.socket)?;
-    let made: Value = match offline::gateway_dir_at_rest(&args.socket)? {
-        Some(dir) => json!(offline::open(&dir).await?.create_key(&args.label).await?),
-        None => dialer.json(json_request(Method::POST, "/v1/keys", &json!({"label": args.label}))?).await?,
+    let scope = KeyScope {
+        user: args.user,
+        bucket: args.bucket,
+        prefix: args.prefix,
+        read_only: args.read_only,
+        expires: args.expires.map(|span| UnixMs(SystemClock.now().0.saturating_add(span.0))),
     };
+    let mut made: Value = match offline::gateway_dir_at_rest(&args.socket)? {
+        Some(dir) => json!(offline::open(&dir).await?.create_key(&args.label, scope.clone()).await?),
+        None => {
+            let body = json!({"label": args.label, "scope": scope});
+            dialer.json(json_request(Method::POST, "/v1/keys", &body)?).await?
+        }
+    };
+    if let (Some(made), Value::Object(scope)) = (made.as_object_mut(), json!(scope)) {
+        made.extend(scope);
+    }
     if args.socket.json {
         return say_json(&made);
     }
@@ -47,13 +63,24 @@ async fn list(socket: args::Socket) -> Result<()> {
         }
         let state = if key["revoked"] == true { "revoked" } else { "valid" };
         let made = when::utc(key["created"].as_u64().unwrap_or(0));
-        say(format_args!(
-            "{made} {state:8} {} {}",
-            key["access_key"].as_str().unwrap_or_default(),
-            key["label"].as_str().unwrap_or_default()
-        ));
+        let text = |name: &str| key[name].as_str().unwrap_or_default();
+        say(format_args!("{made} {state:8} {} {}{}", text("access_key"), text("label"), limits(key)));
     }
     Ok(())
+}
+
+/// What a key does not open.
+fn limits(key: &Value) -> String {
+    let text = |name: &str| key[name].as_str().filter(|text| !text.is_empty());
+    let mut limits = String::new();
+    for name in ["user", "bucket", "prefix"] {
+        limits.extend(text(name).map(|text| format!("  {name} {text}")));
+    }
+    if key["read_only"] == true {
+        limits.push_str("  read-only");
+    }
+    limits.extend(key["expires"].as_u64().map(|at| format!("  until {}", when::utc(at))));
+    limits
 }
 
 async fn revoke(args: args::KeyRevoke) -> Result<()> {

@@ -4,6 +4,7 @@
 //! Never: an unsynced change that was answered. Limits: [`record::RECORD_LEN_MAX`], [`committer`]'s batch.
 
 mod committer;
+mod control_record;
 mod meta_record;
 pub mod record;
 pub mod table;
@@ -21,7 +22,7 @@ use rocksdb::{BlockBasedOptions, Cache, ColumnFamily, DB, Direction, IteratorMod
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
 pub use table::{BucketId, Table, UploadId};
-pub use txn::Txn;
+pub use txn::{RowValue, Txn};
 
 use crate::objects::error::ObjectError;
 use committer::{Change, Published, Typed};

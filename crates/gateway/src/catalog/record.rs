@@ -8,6 +8,7 @@ use bytes::Bytes;
 use cairn_types::{BlobId, UnixMs};
 use prost::Message;
 
+pub use super::control_record::{BucketRecord, ConfigRecord, ControlRecord, KeyRecord};
 pub use super::meta_record::{BudgetRecord, Counters, StateRecord};
 use crate::objects::api::{Checksum, ChecksumAlgorithm, ChecksumKind, ContentHeaders, ObjectMeta, ObjectPart, VersionId};
 
@@ -96,23 +97,6 @@ impl TryFrom<&ExtentRecord> for Extent {
 /// [`RecordError::Damaged`].
 pub fn extents(records: &[ExtentRecord]) -> Result<Vec<Extent>, RecordError> {
     records.iter().map(Extent::try_from).collect()
-}
-
-/// A bucket.
-#[derive(Clone, PartialEq, Message)]
-pub struct BucketRecord {
-    /// Number of the bucket: first 8 bytes of its rows.
-    #[prost(uint64, tag = "1")]
-    pub id: u64,
-    /// When it was made.
-    #[prost(uint64, tag = "2")]
-    pub created_ms: u64,
-    /// Who owns it.
-    #[prost(string, tag = "3")]
-    pub owner: String,
-    /// Location constraint.
-    #[prost(string, tag = "4")]
-    pub region: String,
 }
 
 /// A checksum.
@@ -291,6 +275,9 @@ pub struct ObjectRecord {
     /// The entry of a pack that holds this record. Absent inside a pack.
     #[prost(message, optional, tag = "10")]
     pub entry: Option<ExtentRecord>,
+    /// Whose it is, who may read it, what forbids its deletion.
+    #[prost(message, optional, tag = "11")]
+    pub control: Option<ControlRecord>,
 }
 
 /// What a listing shows of an [`ObjectRecord`]: a subset of its fields, so that parts and extents are skipped.
@@ -311,9 +298,22 @@ pub struct ObjectSummary {
     /// As in [`ObjectRecord`].
     #[prost(message, optional, tag = "7")]
     pub meta: Option<MetaRecord>,
+    /// As in [`ObjectRecord`].
+    #[prost(message, optional, tag = "11")]
+    pub control: Option<ControlRecord>,
 }
 
 impl ObjectRecord {
+    /// Whether it has a version id of its own.
+    pub fn named(&self) -> bool {
+        self.control.as_ref().is_some_and(|control| control.named)
+    }
+
+    /// Whether it says that the key was deleted.
+    pub fn delete_marker(&self) -> bool {
+        self.control.as_ref().is_some_and(|control| control.delete_marker)
+    }
+
     /// Name of the version.
     pub fn version(&self) -> VersionId {
         VersionId { writer_epoch: self.writer_epoch, sequence: self.sequence }
@@ -370,6 +370,9 @@ pub struct UploadRecord {
     /// Set when it was completed: kept a while so that a repeated completion gets the same answer.
     #[prost(message, optional, tag = "6")]
     pub completed: Option<CompletedRecord>,
+    /// Owner, ACL, lock and encryption of the finished object.
+    #[prost(message, optional, tag = "7")]
+    pub control: Option<ControlRecord>,
 }
 
 /// How an upload ended.
@@ -458,23 +461,6 @@ pub struct TrashRecord {
     /// Since when nothing refers to the blob.
     #[prost(uint64, tag = "1")]
     pub since_ms: u64,
-}
-
-/// An access key.
-#[derive(Clone, PartialEq, Message)]
-pub struct KeyRecord {
-    /// Secret.
-    #[prost(string, tag = "1")]
-    pub secret: String,
-    /// When it was made.
-    #[prost(uint64, tag = "2")]
-    pub created_ms: u64,
-    /// What its owner called it.
-    #[prost(string, tag = "3")]
-    pub label: String,
-    /// Opens nothing any more.
-    #[prost(bool, tag = "4")]
-    pub revoked: bool,
 }
 
 #[cfg(test)]

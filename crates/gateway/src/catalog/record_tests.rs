@@ -18,6 +18,7 @@ fn object() -> ObjectRecord {
         extents: vec![Extent { blob: BlobId([7; 16]), offset: 40, len: 5 }.into()],
         parts: vec![],
         entry: Some(Extent { blob: BlobId([7; 16]), offset: 0, len: 45 }.into()),
+        control: None,
     }
 }
 
@@ -27,7 +28,10 @@ fn records_have_their_golden_form() {
     let records = [
         ("object", encode(&object())),
         ("budget", encode(&BudgetRecord::new(cairn_types::Amount::from_base_units(7), 5))),
-        ("bucket", encode(&BucketRecord { id: 1, created_ms: 2, owner: "owner".into(), region: "eu".into() })),
+        (
+            "bucket",
+            encode(&BucketRecord { id: 1, created_ms: 2, owner: "owner".into(), region: "eu".into(), ..Default::default() }),
+        ),
         (
             "part",
             encode(&PartRecord {
@@ -39,7 +43,7 @@ fn records_have_their_golden_form() {
             }),
         ),
         ("blob", encode(&BlobRecord { refs: 2, kind: BlobKind::Pack as i32, len: 100, live: 60 })),
-        ("key", encode(&KeyRecord { secret: "s".into(), created_ms: 1, label: "l".into(), revoked: true })),
+        ("key", encode(&KeyRecord { secret: "s".into(), created_ms: 1, label: "l".into(), revoked: true, ..Default::default() })),
         ("state", encode(&StateRecord { node: vec![9; 32], writer_epoch: 4 })),
         ("counters", encode(&Counters { next_bucket: 2, buckets: 1, objects: 3, keys: 1, ..Default::default() })),
     ];

@@ -4,6 +4,8 @@
 
 use cairn_types::{BlobId, SegmentId};
 
+use crate::objects::api::VersionId;
+
 /// One column family.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[repr(usize)]
@@ -30,11 +32,15 @@ pub enum Table {
     Keys,
     /// Bucket → what its contents may cost, and their bytes.
     Budgets,
+    /// Bucket, key, version → object version that is not the key's current object.
+    Versions,
+    /// Bucket, name → configuration.
+    Configs,
 }
 
 impl Table {
     /// How many there are.
-    pub const COUNT: usize = 11;
+    pub const COUNT: usize = 13;
     /// All of them, in the order of their discriminants.
     pub const ALL: [Table; Table::COUNT] = [
         Table::Meta,
@@ -48,6 +54,8 @@ impl Table {
         Table::Trash,
         Table::Keys,
         Table::Budgets,
+        Table::Versions,
+        Table::Configs,
     ];
 
     /// Name on disk.
@@ -64,6 +72,8 @@ impl Table {
             Table::Trash => "trash",
             Table::Keys => "keys",
             Table::Budgets => "budgets",
+            Table::Versions => "versions",
+            Table::Configs => "configs",
         }
     }
 }
@@ -150,6 +160,27 @@ pub fn parse_upload_row(row: &[u8]) -> Option<(String, UploadId)> {
     }
     let id = bytes.as_slice().try_into().ok()?;
     Some((String::from_utf8(key).ok()?, UploadId(id)))
+}
+
+/// Row of a version: bucket, escaped key, and its name with all bits turned, so that later ones come first.
+pub fn version_row(bucket: BucketId, key: &str, version: VersionId) -> Vec<u8> {
+    let mut row = uploads_of_key(bucket, key);
+    row.extend_from_slice(&(!version.writer_epoch).to_be_bytes());
+    row.extend_from_slice(&(!version.sequence).to_be_bytes());
+    row
+}
+
+/// Key and version in a version row; `None` if the row is not one.
+pub fn parse_version_row(row: &[u8]) -> Option<(String, VersionId)> {
+    let (key, UploadId(turned)) = parse_upload_row(row)?;
+    let (epoch, sequence) = turned.split_at(8);
+    let number = |bytes: &[u8]| bytes.try_into().ok().map(u64::from_be_bytes);
+    Some((key, VersionId { writer_epoch: !number(epoch)?, sequence: !number(sequence)? }))
+}
+
+/// Row of a bucket's configuration.
+pub fn config_row(bucket: BucketId, name: &str) -> Vec<u8> {
+    [&bucket.0.to_be_bytes()[..], name.as_bytes()].concat()
 }
 
 /// Row of a part.

@@ -12,7 +12,7 @@ use super::{CatalogError, Db};
 
 type Rows = BTreeMap<Vec<u8>, Option<Vec<u8>>>;
 /// A row key and its value.
-type RowValue = (Vec<u8>, Vec<u8>);
+pub type RowValue = (Vec<u8>, Vec<u8>);
 
 /// Rows that were put (`Some`) or deleted (`None`), by table.
 #[derive(Default)]

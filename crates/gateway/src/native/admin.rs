@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::Native;
 use super::answer::Refused;
-use crate::objects::api::ObjectError;
+use crate::objects::api::{KeyScope, ObjectError};
 
 /// `GET /v1/status`
 pub async fn status(State(native): State<Native>) -> Json<Value> {
@@ -52,11 +52,13 @@ pub async fn list_keys(State(native): State<Native>) -> Result<Json<Value>, Refu
 pub struct NewKey {
     #[serde(default)]
     label: String,
+    #[serde(default)]
+    scope: KeyScope,
 }
 
 /// `POST /v1/keys`
 pub async fn create_key(State(native): State<Native>, Json(new): Json<NewKey>) -> Result<(StatusCode, Json<Value>), Refused> {
-    let key = native.objects.create_key(&new.label).await?;
+    let key = native.objects.create_key_for(&new.label, new.scope).await?;
     Ok((StatusCode::CREATED, Json(json!(key))))
 }
 

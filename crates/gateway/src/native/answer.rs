@@ -46,6 +46,10 @@ fn classify(error: &ObjectError) -> (StatusCode, &'static str, &'static str) {
     match error {
         E::NoSuchBucket => (S::NOT_FOUND, "NoSuchBucket", "cairn ls shows the buckets, cairn mb makes one"),
         E::NoSuchKey => (S::NOT_FOUND, "NoSuchKey", "cairn ls shows the objects of a bucket"),
+        E::NoSuchVersion => (S::NOT_FOUND, "NoSuchVersion", ""),
+        E::DeleteMarker { .. } => (S::NOT_FOUND, "NoSuchKey", "the bucket keeps versions: an older one may be there"),
+        E::Locked => (S::FORBIDDEN, "Locked", "wait until its retention is over, or take the legal hold away"),
+        E::InvalidBucketState(_) => (S::CONFLICT, "InvalidBucketState", ""),
         E::NoSuchUpload => (S::NOT_FOUND, "NoSuchUpload", ""),
         E::NoSuchAccessKey => (S::NOT_FOUND, "NoSuchAccessKey", "cairn key list shows the keys"),
         E::BucketAlreadyExists => (S::CONFLICT, "BucketAlreadyExists", "choose another name"),

@@ -193,6 +193,7 @@ pub async fn put(
         bucket: name.bucket,
         key: name.key,
         meta: meta(&headers),
+        control: Default::default(),
         checks: checks(&headers),
         conditions: write_conditions(&headers),
     };
@@ -206,7 +207,7 @@ pub async fn delete(
     Query(name): Query<ObjectName>,
     headers: HeaderMap,
 ) -> Result<StatusCode, Refused> {
-    match native.objects.delete(&name.bucket, &name.key, write_conditions(&headers)).await? {
+    match native.objects.delete(&name.bucket, &name.key, write_conditions(&headers)).await?.existed {
         true => Ok(StatusCode::NO_CONTENT),
         false => Err(ObjectError::NoSuchKey.into()),
     }

@@ -11,8 +11,11 @@ use cairn_types::UnixMs;
 use futures::stream::BoxStream;
 
 pub use super::condition::{EtagMatch, ReadConditions, WriteConditions};
+pub use super::control::{Control, Encryption, Retention, VersionRef, Versioning};
 pub use super::error::{BodyError, ObjectError};
+pub use super::keys::KeyScope;
 use super::lease::Lease;
+pub use super::upload_api::*;
 use crate::catalog::record::Extent;
 
 /// An object's bytes on their way in. The engine stops reading at the first error and discards what was stored.
@@ -29,6 +32,10 @@ pub struct BucketInfo {
     pub owner: String,
     /// Location constraint it was made with; empty for the default region.
     pub region: String,
+    /// Whether it keeps versions.
+    pub versioning: Versioning,
+    /// Whether its versions can be locked.
+    pub lockable: bool,
 }
 
 /// Name of one stored version of a key; a later version of the same gateway compares greater. Shown as 32 hex digits.
@@ -154,6 +161,8 @@ pub struct PutRequest {
     pub key: String,
     /// Headers, user metadata, tags, storage class.
     pub meta: ObjectMeta,
+    /// Owner, ACL, lock and encryption.
+    pub control: Control,
     /// What to check the body against.
     pub checks: BodyChecks,
     /// When it may replace what is there; judged at the moment of commit.
@@ -169,6 +178,12 @@ pub struct ObjectInfo {
     pub key: String,
     /// Name of this version.
     pub version: VersionId,
+    /// Whether S3 shows that name; else it shows `null`.
+    pub named: bool,
+    /// It says that the key was deleted, and has no bytes.
+    pub delete_marker: bool,
+    /// Owner, ACL, lock and encryption.
+    pub control: Control,
     /// Length in bytes.
     pub len: u64,
     /// ETag without quotes: 32 hex digits, or `hex-N` for an object of N parts.
@@ -222,6 +237,8 @@ pub struct CopyRequest {
     pub source_bucket: String,
     /// Key of the source.
     pub source_key: String,
+    /// Version of the source; `None`: the current one.
+    pub source_version: Option<VersionRef>,
     /// `x-amz-copy-source-if-*`.
     pub source_conditions: ReadConditions,
     /// Bucket of the copy.
@@ -234,6 +251,8 @@ pub struct CopyRequest {
     pub tags: Option<BTreeMap<String, String>>,
     /// Storage class of the copy; `None` is STANDARD. (Not taken from the source, as in S3.)
     pub storage_class: Option<String>,
+    /// Owner, ACL, lock and encryption of the copy: none of them comes from the source, as in S3.
+    pub control: Control,
     /// Checksum algorithm asked for; computed by reading the source when the source has no full-object value of it.
     pub checksum: Option<ChecksumAlgorithm>,
     /// Conditions on the destination.
@@ -271,6 +290,10 @@ pub struct ListedObject {
     pub storage_class: Option<String>,
     /// Algorithms (and kinds) of the checksums kept with it.
     pub checksums: Vec<(ChecksumAlgorithm, ChecksumKind)>,
+    /// Who wrote it; empty: the bucket's owner.
+    pub owner: String,
+    /// Tags.
+    pub tags: BTreeMap<String, String>,
 }
 
 /// One page of a listing.
@@ -284,159 +307,73 @@ pub struct ListPage {
     pub next: Option<String>,
 }
 
+/// Asks for one page of a bucket's versions.
+#[derive(Debug, Clone, Default)]
+pub struct ListVersionsRequest {
+    /// Bucket.
+    pub bucket: String,
+    /// Only keys that start with this; empty for all.
+    pub prefix: String,
+    /// Folds keys into common prefixes.
+    pub delimiter: Option<String>,
+    /// Only keys greater than this (or equal, when `version_marker` is given); empty for all.
+    pub key_marker: String,
+    /// Within `key_marker`: only versions older than this one.
+    pub version_marker: Option<VersionRef>,
+    /// Versions plus common prefixes on the page.
+    pub max_keys: usize,
+}
+
+/// One version of a listing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListedVersion {
+    /// Key, length, ETag …
+    pub object: ListedObject,
+    /// Which it is in the store.
+    pub id: VersionId,
+    /// Its name.
+    pub version: VersionRef,
+    /// It is the latest of its key.
+    pub latest: bool,
+    /// It says that the key was deleted.
+    pub delete_marker: bool,
+}
+
+/// One page of a bucket's versions.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct VersionsPage {
+    /// Versions: keys ascending, latest first.
+    pub versions: Vec<ListedVersion>,
+    /// Common prefixes.
+    pub common_prefixes: Vec<String>,
+    /// Where to go on: a key and its version, or a common prefix.
+    pub next: Option<(String, Option<VersionRef>)>,
+}
+
 /// One key to delete.
 #[derive(Debug, Clone, Default)]
 pub struct DeleteItem {
     /// Key.
     pub key: String,
+    /// Which version goes for good; `None`: the current object, which a bucket with versions covers with a delete marker.
+    pub version: Option<VersionRef>,
     /// Only if this is still its ETag.
     pub conditions: WriteConditions,
+    /// Only if it is still this version that would go or be covered; else [`ObjectError::Replaced`].
+    pub only_if: Option<VersionId>,
+    /// A version under governance goes too.
+    pub bypass_governance: bool,
 }
 
-/// Asks to begin a multipart upload.
-#[derive(Default)]
-pub struct CreateUploadRequest {
-    /// Bucket.
-    pub bucket: String,
-    /// Key.
-    pub key: String,
-    /// Headers, user metadata, tags, storage class of the finished object.
-    pub meta: ObjectMeta,
-    /// Checksum algorithm of the parts, if any.
-    pub checksum: Option<ChecksumAlgorithm>,
-    /// Kind of the finished object's checksum; `None` is the algorithm's default (CRC-64: full object; others: composite).
-    pub checksum_kind: Option<ChecksumKind>,
-    /// Who asks; shown by [`super::Objects::list_uploads`].
-    pub initiator: String,
-}
-
-/// A multipart upload in progress.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct UploadInfo {
-    /// Bucket.
-    pub bucket: String,
-    /// Key.
-    pub key: String,
-    /// Upload id: 32 hex digits.
-    pub upload_id: String,
-    /// When it began.
-    pub initiated: UnixMs,
-    /// Who began it.
-    pub initiator: String,
-    /// Storage class; `None` is STANDARD.
-    pub storage_class: Option<String>,
-    /// Checksum algorithm and kind, if it was begun with one.
-    pub checksum: Option<(ChecksumAlgorithm, ChecksumKind)>,
-}
-
-/// Names an upload.
+/// What a deletion did.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct UploadName {
-    /// Bucket.
-    pub bucket: String,
-    /// Key.
-    pub key: String,
-    /// Upload id.
-    pub upload_id: String,
-}
-
-/// One stored part of an upload.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PartInfo {
-    /// 1..=10,000.
-    pub number: u32,
-    /// Length in bytes.
-    pub len: u64,
-    /// MD5 of its bytes in hex, without quotes.
-    pub etag: String,
-    /// When it was stored.
-    pub modified: UnixMs,
-    /// Checksums kept with it.
-    pub checksums: Vec<Checksum>,
-}
-
-/// One page of an upload's parts.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PartsPage {
-    /// The upload.
-    pub upload: UploadInfo,
-    /// Parts, ascending by number.
-    pub parts: Vec<PartInfo>,
-    /// Last number on this page when there are more.
-    pub next: Option<u32>,
-}
-
-/// Asks for one page of a bucket's uploads.
-#[derive(Debug, Clone, Default)]
-pub struct ListUploadsRequest {
-    /// Bucket.
-    pub bucket: String,
-    /// Only keys that start with this.
-    pub prefix: String,
-    /// Folds keys into common prefixes.
-    pub delimiter: Option<String>,
-    /// Only keys greater than this (or equal, when `upload_id_marker` is given).
-    pub key_marker: Option<String>,
-    /// Within `key_marker`: only upload ids greater than this. Ignored without `key_marker`.
-    pub upload_id_marker: Option<String>,
-    /// Uploads plus common prefixes on the page.
-    pub max_uploads: usize,
-}
-
-/// One page of uploads.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct UploadsPage {
-    /// Uploads, ascending by key, then by beginning.
-    pub uploads: Vec<UploadInfo>,
-    /// Common prefixes.
-    pub common_prefixes: Vec<String>,
-    /// Key marker and upload id marker of the next page; the second is empty after a common prefix.
-    pub next: Option<(String, String)>,
-}
-
-/// Asks to make a part of a range of a stored object. The bytes are taken by reference: none move.
-#[derive(Default)]
-pub struct CopyPartRequest {
-    /// The upload.
-    pub upload: UploadName,
-    /// 1..=10,000.
-    pub number: u32,
-    /// Bucket of the source.
-    pub source_bucket: String,
-    /// Key of the source.
-    pub source_key: String,
-    /// `x-amz-copy-source-if-*`.
-    pub source_conditions: ReadConditions,
-    /// `x-amz-copy-source-range` as a half-open range; `None` for the whole.
-    pub range: Option<std::ops::Range<u64>>,
-}
-
-/// One part as named by a completion.
-#[derive(Debug, Clone, Default)]
-pub struct CompletePart {
-    /// Number.
-    pub number: u32,
-    /// ETag without quotes.
-    pub etag: String,
-    /// Checksums to compare with, if the request names any.
-    pub checksums: Vec<(ChecksumAlgorithm, Vec<u8>)>,
-}
-
-/// Asks to make an object of parts.
-#[derive(Default)]
-pub struct CompleteRequest {
-    /// The upload.
-    pub upload: UploadName,
-    /// Parts in the order of the object; numbers ascend.
-    pub parts: Vec<CompletePart>,
-    /// Expected checksum of the whole (full object, or composite without its `-N`).
-    pub checksum: Option<(ChecksumAlgorithm, Vec<u8>)>,
-    /// Kind named by this request (`x-amz-checksum-type`); another than the upload's is refused.
-    pub checksum_kind: Option<ChecksumKind>,
-    /// `x-amz-mp-object-size`.
-    pub len: Option<u64>,
-    /// Conditions on what is there now.
-    pub conditions: WriteConditions,
+pub struct Deleted {
+    /// There was something to delete.
+    pub existed: bool,
+    /// The version that went, or the delete marker that came; `None` in a bucket without versions.
+    pub version: Option<VersionRef>,
+    /// What went or came is a delete marker.
+    pub delete_marker: bool,
 }
 
 /// An access key. The secret is given once, by `create_key`, and looked up by `secret_for`.
@@ -450,6 +387,9 @@ pub struct AccessKeyInfo {
     pub created: UnixMs,
     /// Whether it was revoked: it opens nothing any more.
     pub revoked: bool,
+    /// What it opens.
+    #[serde(flatten)]
+    pub scope: KeyScope,
 }
 
 /// A new access key with its secret.

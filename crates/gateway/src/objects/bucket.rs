@@ -4,7 +4,7 @@
 
 use cairn_types::UnixMs;
 
-use super::api::BucketInfo;
+use super::api::{BucketInfo, Versioning};
 use super::core::{bucket_in, bucket_of};
 use super::error::ObjectError;
 use super::limits::BUCKETS_MAX;
@@ -20,10 +20,31 @@ impl Objects {
     /// [`ObjectError::BucketAlreadyOwned`] when `owner` has it already, [`ObjectError::BucketAlreadyExists`] when somebody else has,
     /// [`ObjectError::InvalidBucketName`], [`ObjectError::TooManyBuckets`].
     pub async fn create_bucket(&self, name: &str, owner: &str, region: &str) -> Result<BucketInfo, ObjectError> {
+        self.create_bucket_with(name, owner, region, false).await
+    }
+
+    /// As [`Self::create_bucket`]; a `lockable` one keeps versions for ever, and they can be locked.
+    ///
+    /// # Errors
+    /// As [`Self::create_bucket`].
+    pub async fn create_bucket_with(
+        &self,
+        name: &str,
+        owner: &str,
+        region: &str,
+        lockable: bool,
+    ) -> Result<BucketInfo, ObjectError> {
         self.core.check_running()?;
         check::bucket_name(name)?;
         let created = self.core.network.now();
-        let made = BucketInfo { name: name.into(), created, owner: owner.into(), region: region.into() };
+        let made = BucketInfo {
+            name: name.into(),
+            created,
+            owner: owner.into(),
+            region: region.into(),
+            versioning: if lockable { Versioning::Enabled } else { Versioning::Off },
+            lockable,
+        };
         let bucket = made.clone();
         let making = self.core.network.catalog.change(move |txn| {
             let row = bucket.name.into_bytes();
@@ -38,11 +59,19 @@ impl Objects {
             let id = txn.counters.next_bucket;
             txn.counters.next_bucket += 1;
             txn.counters.buckets += 1;
-            let record = BucketRecord { id, created_ms: bucket.created.0, owner: bucket.owner, region: bucket.region };
+            let record = BucketRecord {
+                id,
+                created_ms: bucket.created.0,
+                owner: bucket.owner,
+                region: bucket.region,
+                versioning: bucket.versioning.number(),
+                lockable: bucket.lockable,
+            };
             txn.put_record(Table::Buckets, row, &record);
             Ok(())
         });
         making.await?;
+        self.core.buckets.forget(name);
         Ok(made)
     }
 
@@ -52,7 +81,7 @@ impl Objects {
     /// [`ObjectError::NoSuchBucket`].
     pub async fn head_bucket(&self, name: &str) -> Result<BucketInfo, ObjectError> {
         let name = name.to_owned();
-        self.core.network.catalog.read(move |db| bucket_in(db, &name).map(|(_, record)| info(name, record))).await
+        self.core.network.catalog.read(move |db| bucket_in(db, &name).and_then(|(_, record)| info(name, record))).await
     }
 
     /// All buckets, ascending by name.
@@ -66,7 +95,7 @@ impl Objects {
                 let (name, value) = row?;
                 let name =
                     String::from_utf8(name.into()).map_err(|_| ObjectError::Internal("a bucket's name is not UTF-8".into()))?;
-                buckets.push(info(name, record::decode(&value)?));
+                buckets.push(info(name, record::decode(&value)?)?);
             }
             Ok(buckets)
         });
@@ -79,11 +108,17 @@ impl Objects {
     /// [`ObjectError::NoSuchBucket`], [`ObjectError::BucketNotEmpty`].
     pub async fn delete_bucket(&self, name: &str) -> Result<(), ObjectError> {
         self.core.check_running()?;
-        let (name, now) = (name.to_owned(), self.core.network.now());
+        let (asked, now) = (name, self.core.network.now());
+        let name = name.to_owned();
         let deleting = self.core.network.catalog.change(move |txn| {
             let bucket = bucket_of(txn, &name)?;
-            if !txn.scan(Table::Objects, &bucket.0.to_be_bytes(), 1)?.is_empty() {
-                return Err(ObjectError::BucketNotEmpty);
+            for table in [Table::Objects, Table::Versions] {
+                if !txn.scan(table, &bucket.0.to_be_bytes(), 1)?.is_empty() {
+                    return Err(ObjectError::BucketNotEmpty);
+                }
+            }
+            for (row, _) in txn.scan(Table::Configs, &bucket.0.to_be_bytes(), usize::MAX)? {
+                txn.delete(Table::Configs, row);
             }
             drop_uploads(txn, bucket, now)?;
             budget::forget(txn, bucket);
@@ -92,11 +127,20 @@ impl Objects {
             Ok(())
         });
         deleting.await?;
+        self.core.buckets.forget(asked);
         self.core.network.wake_trash();
         Ok(())
     }
 }
 
-fn info(name: String, record: BucketRecord) -> BucketInfo {
-    BucketInfo { name, created: UnixMs(record.created_ms), owner: record.owner, region: record.region }
+/// What a bucket's record says.
+pub(crate) fn info(name: String, record: BucketRecord) -> Result<BucketInfo, ObjectError> {
+    Ok(BucketInfo {
+        name,
+        created: UnixMs(record.created_ms),
+        owner: record.owner,
+        region: record.region,
+        versioning: Versioning::from_number(record.versioning)?,
+        lockable: record.lockable,
+    })
 }

@@ -65,9 +65,11 @@ impl Objects {
             let budget = db.record::<BudgetRecord>(Table::Budgets, &budget_row(id))?;
             let month_max = budget.map(|budget| budget.month_max()).transpose()?;
             let (mut objects, mut len) = (0u64, 0u64);
-            for row in db.scan(Table::Objects, id.0.to_be_bytes().to_vec(), &id.0.to_be_bytes()) {
-                let record: ObjectRecord = decode(&row?.1)?;
-                (objects, len) = (objects + 1, len.saturating_add(record.len));
+            for table in [Table::Objects, Table::Versions] {
+                for row in db.scan(table, id.0.to_be_bytes().to_vec(), &id.0.to_be_bytes()) {
+                    let record: ObjectRecord = decode(&row?.1)?;
+                    (objects, len) = (objects + u64::from(!record.delete_marker()), len.saturating_add(record.len));
+                }
             }
             Ok((objects, len, month_max))
         });
@@ -89,8 +91,10 @@ impl Objects {
                 return Ok(());
             };
             let mut stored_len = 0u64;
-            for (_, value) in txn.scan(Table::Objects, &bucket.0.to_be_bytes(), usize::MAX)? {
-                stored_len = stored_len.saturating_add(decode::<ObjectRecord>(&value)?.len);
+            for table in [Table::Objects, Table::Versions] {
+                for (_, value) in txn.scan(table, &bucket.0.to_be_bytes(), usize::MAX)? {
+                    stored_len = stored_len.saturating_add(decode::<ObjectRecord>(&value)?.len);
+                }
             }
             txn.put_record(Table::Budgets, budget_row(bucket), &BudgetRecord::new(month_max, stored_len));
             Ok(())

@@ -11,15 +11,15 @@ use md5::{Digest, Md5};
 use sha2::Sha256;
 
 use super::api::{
-    Checksum, ChecksumAlgorithm, ChecksumKind, CompletePart, CompleteRequest, ObjectInfo, ObjectMeta, ObjectPart, UploadName,
-    WriteConditions,
+    Checksum, ChecksumAlgorithm, ChecksumKind, CompletePart, CompleteRequest, Control, ObjectInfo, ObjectMeta, ObjectPart,
+    UploadName, Versioning, WriteConditions,
 };
 use super::checksum::{composite, full_object};
-use super::core::{Core, bucket_of};
+use super::core::{Core, key_at};
 use super::error::ObjectError;
 use super::limits::{OBJECT_LEN_MAX, PART_LEN_MIN, PART_NUMBER_MAX};
 use super::multipart::{any_upload_in, checksum_of_upload, drop_parts, upload_of};
-use super::put::{NewObject, place_record, set_object};
+use super::put::{NewObject, place_record};
 use super::read::info_of;
 use super::receive::check_value_len;
 use super::{Objects, refs};
@@ -30,6 +30,7 @@ use crate::catalog::{Db, Table, Txn, UploadId};
 /// The object that an upload would become.
 struct Assembled {
     meta: ObjectMeta,
+    control: Control,
     len: u64,
     etag: String,
     checksums: Vec<Checksum>,
@@ -61,8 +62,9 @@ impl Objects {
             Found::Completed(info) => return Ok(*info),
             Found::Open(assembled) => *assembled,
         };
-        self.check_early(&upload.bucket, &upload.key, &conditions, 0).await?;
-        core.to_the_end(commit(core.clone(), upload, assembled, conditions, digest)).await
+        let versioning = self.check_early(&upload.bucket, &upload.key, &conditions, 0).await?;
+        let named = versioning == Versioning::Enabled;
+        core.to_the_end(commit(core.clone(), upload, (assembled, named), conditions, digest)).await
     }
 }
 
@@ -102,6 +104,7 @@ fn find(db: &Db, request: &CompleteRequest, digest: &[u8]) -> Result<Found, Obje
 fn assemble(db: &Db, request: &CompleteRequest, id: UploadId, upload: UploadRecord) -> Result<Assembled, ObjectError> {
     let checksum = checksum_of_upload(&upload);
     let mut assembled = Assembled {
+        control: upload.control.as_ref().map(Control::try_from).transpose()?.unwrap_or_default(),
         meta: upload.meta.map(Into::into).unwrap_or_default(),
         len: 0,
         etag: String::new(),
@@ -186,15 +189,17 @@ fn checksum_of_whole(
 async fn commit(
     core: Arc<Core>,
     upload: UploadName,
-    assembled: Assembled,
+    (assembled, named): (Assembled, bool),
     conditions: WriteConditions,
     digest: Vec<u8>,
 ) -> Result<ObjectInfo, ObjectError> {
-    let Assembled { meta, len, etag, checksums, parts, extents, used } = assembled;
+    let Assembled { meta, control, len, etag, checksums, parts, extents, used } = assembled;
     let object = NewObject {
         bucket: upload.bucket.clone(),
         key: upload.key.clone(),
         version: core.network.next_version(),
+        named,
+        control,
         len,
         etag,
         modified: core.network.now(),
@@ -236,8 +241,7 @@ fn finish(
     for extent in extents(&record.extents)? {
         refs::retain(txn, &extent)?;
     }
-    let bucket = bucket_of(txn, &upload.bucket)?;
-    set_object(txn, client, (bucket, &upload.key), record, conditions, now)?;
+    key_at(txn, &upload.bucket, &upload.key)?.insert(txn, client, record, conditions, now)?;
     drop_parts(txn, id, now, |_| true)?;
     let brief = ObjectRecord { extents: Vec::new(), parts: Vec::new(), entry: None, ..record.clone() };
     ended.completed = Some(CompletedRecord { parts_digest: digest, object: Some(brief), at_ms: now.0 });

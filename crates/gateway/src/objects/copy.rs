@@ -9,11 +9,11 @@ use std::sync::Arc;
 use bytes::{Bytes, BytesMut};
 use cairn_types::UnixMs;
 
-use super::api::{Checksum, ChecksumAlgorithm, ChecksumKind, CopyRequest, ObjectInfo, ObjectMeta, WriteConditions};
-use super::core::{Core, bucket_of};
+use super::api::{Checksum, ChecksumAlgorithm, ChecksumKind, CopyRequest, ObjectInfo, ObjectMeta, Versioning, WriteConditions};
+use super::core::{Core, key_at};
 use super::error::ObjectError;
 use super::hashing::{BodyHasher, Digests};
-use super::put::{NewObject, place_record, set_object};
+use super::put::{NewObject, place_record};
 use super::{Objects, check, refs};
 use crate::catalog::record::Extent;
 
@@ -27,15 +27,16 @@ impl Objects {
         let core = &self.core;
         core.check_running()?;
         check::key(&request.key)?;
-        let source = self.get(&request.source_bucket, &request.source_key).await?;
+        let source = self.get_version(&request.source_bucket, &request.source_key, request.source_version).await?;
         request.source_conditions.check_source(&source.etag, source.modified)?;
-        let itself = (&request.source_bucket, &request.source_key) == (&request.bucket, &request.key);
-        let same_class = request.storage_class == source.meta.storage_class;
-        if itself && request.meta.is_none() && request.tags.is_none() && same_class {
-            let reason = "a copy onto itself must change metadata, tags or storage class";
+        let itself =
+            request.source_version.is_none() && (&request.source_bucket, &request.source_key) == (&request.bucket, &request.key);
+        let same = request.storage_class == source.meta.storage_class && request.control.encryption == source.control.encryption;
+        if itself && request.meta.is_none() && request.tags.is_none() && same {
+            let reason = "a copy onto itself must change metadata, tags, storage class or encryption";
             return Err(ObjectError::InvalidRequest(reason.into()));
         }
-        self.check_early(&request.bucket, &request.key, &request.conditions, 0).await?;
+        let versioning = self.check_early(&request.bucket, &request.key, &request.conditions, 0).await?;
         let meta = meta_of_copy(&request, &source);
         check::meta(&meta)?;
         let checksums = self.checksums_of_copy(&source, request.checksum).await?;
@@ -44,6 +45,8 @@ impl Objects {
             bucket: request.bucket,
             key: request.key,
             version: core.network.next_version(),
+            named: versioning == Versioning::Enabled,
+            control: request.control,
             len: source.len,
             etag: source.etag.clone(),
             modified: core.network.now(),
@@ -125,12 +128,12 @@ async fn commit(
         head,
         data,
         Box::new(move |txn, placed| {
-            let bucket = bucket_of(txn, &bucket)?;
+            let at = key_at(txn, &bucket, &key)?;
             for extent in &shared {
                 refs::retain(txn, extent)?;
             }
             place_record(&mut record, placed, inline);
-            set_object(txn, &client, (bucket, &key), &record, &conditions, now)
+            at.insert(txn, &client, &record, &conditions, now)
         }),
     );
     let placed = committing.await?;

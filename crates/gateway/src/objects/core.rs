@@ -11,13 +11,14 @@ use cairn_types::{Clock, Rng, UnixMs};
 use tokio::sync::{Notify, Semaphore};
 use tokio_util::task::TaskTracker;
 
-use super::ObjectsConfig;
-use super::api::VersionId;
+use super::api::{VersionId, Versioning};
 use super::error::ObjectError;
+use super::keys::Credential;
 use super::lease::Leases;
 use super::packer::Packer;
-use crate::catalog::record::{BucketRecord, ObjectRecord};
-use crate::catalog::table::object_row;
+use super::versions::{KeyAt, Reads};
+use super::{ObjectsConfig, settings};
+use crate::catalog::record::BucketRecord;
 use crate::catalog::{BucketId, Catalog, Db, Table, Txn};
 
 /// What background tasks need: the network, the catalog, time.
@@ -66,8 +67,10 @@ pub(crate) struct Core {
     pub config: ObjectsConfig,
     /// Permits to hash on blocking threads.
     pub hashing: Arc<Semaphore>,
-    /// Access key → secret, of keys that are not revoked.
-    pub secrets: RwLock<HashMap<String, String>>,
+    /// Access keys that are not revoked.
+    pub keys: RwLock<HashMap<String, Credential>>,
+    /// Buckets as they were lately read.
+    pub buckets: settings::Cache,
     /// Work that must end before the store stops, whether or not its caller is still there.
     pub tasks: TaskTracker,
     pub stopping: AtomicBool,
@@ -102,9 +105,10 @@ pub(crate) fn bucket_of(txn: &Txn<'_>, name: &str) -> Result<BucketId, ObjectErr
     Ok(BucketId(record.id))
 }
 
-/// Looks an object up.
-pub(crate) fn object_in(db: &Db, bucket: BucketId, key: &str) -> Result<Option<ObjectRecord>, ObjectError> {
-    Ok(db.record(Table::Objects, &object_row(bucket, key))?)
+/// A key of a bucket.
+pub(crate) fn key_at<'a>(rows: &impl Reads, bucket: &str, key: &'a str) -> Result<KeyAt<'a>, ObjectError> {
+    let record: BucketRecord = rows.record_of(Table::Buckets, bucket.as_bytes())?.ok_or(ObjectError::NoSuchBucket)?;
+    Ok(KeyAt { bucket: BucketId(record.id), versioning: Versioning::from_number(record.versioning)?, key })
 }
 
 /// What the network's refusal to store means for a request.

@@ -25,6 +25,25 @@ pub enum ObjectError {
     /// 404.
     #[error("there is no object of that key")]
     NoSuchKey,
+    /// 404.
+    #[error("the object has no such version")]
+    NoSuchVersion,
+    /// 404, or 405 when it was asked for by its id.
+    #[error("the object was deleted: version {version} is a delete marker")]
+    DeleteMarker {
+        /// Its name.
+        version: super::api::VersionRef,
+        /// When the object was deleted.
+        modified: cairn_types::UnixMs,
+        /// It was asked for by its id.
+        by_id: bool,
+    },
+    /// 409.
+    #[error("{0}")]
+    InvalidBucketState(String),
+    /// 403.
+    #[error("the version is locked: it is under retention or a legal hold")]
+    Locked,
     /// 404: unknown, aborted, or of another key.
     #[error("there is no such upload; it may have been aborted or completed")]
     NoSuchUpload,

@@ -1,5 +1,7 @@
 //! Access keys: made, listed and revoked by command; looked up by every request.
 //!
+//! A key belongs to a user, who owns the buckets made with it. It may open less than its user may: one bucket, keys with a prefix, for
+//! reading, for a time.
 //! Never: a revoked key that still opens something, once `revoke_key` answered. Limits: [`ACCESS_KEYS_MAX`].
 
 use std::collections::HashMap;
@@ -15,24 +17,90 @@ use crate::catalog::record::{self, KeyRecord};
 use crate::catalog::{CatalogError, Db, Table};
 
 const LABEL_LEN_MAX: usize = 256;
+const USER_LEN_MAX: usize = 64;
 const UPPER: &[u8; 32] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
 const MIXED: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789Az";
 
+/// What an access key opens.
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(default)]
+pub struct KeyScope {
+    /// Whose it is; empty: the account's own.
+    pub user: String,
+    /// Only this bucket; empty: every one.
+    pub bucket: String,
+    /// Only keys that begin with this.
+    pub prefix: String,
+    /// Only for reading.
+    pub read_only: bool,
+    /// Opens nothing from then on.
+    pub expires: Option<UnixMs>,
+}
+
+impl KeyScope {
+    fn check(&self) -> Result<(), ObjectError> {
+        let invalid = |name, reason: &str| Err(ObjectError::InvalidArgument { name, reason: reason.into() });
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.+=,@".contains(&byte);
+        if self.user.len() > USER_LEN_MAX || !self.user.bytes().all(plain) {
+            return invalid("user", "a user's name has at most 64 of A-Z a-z 0-9 - _ . + = , @");
+        }
+        if self.bucket.is_empty() && !self.prefix.is_empty() {
+            return invalid("prefix", "a prefix needs a bucket");
+        }
+        Ok(())
+    }
+
+    fn of(record: &KeyRecord) -> KeyScope {
+        KeyScope {
+            user: record.user.clone(),
+            bucket: record.bucket.clone(),
+            prefix: record.prefix.clone(),
+            read_only: record.read_only,
+            expires: (record.expires_ms > 0).then_some(UnixMs(record.expires_ms)),
+        }
+    }
+}
+
+/// A key that is not revoked.
+#[derive(Debug, Clone)]
+pub(crate) struct Credential {
+    secret: String,
+    scope: KeyScope,
+}
+
 impl Objects {
-    /// Makes an access key. Its secret cannot be had again.
+    /// Makes an access key of the account itself that opens everything. Its secret cannot be had again.
     ///
     /// # Errors
-    /// [`ObjectError::InvalidArgument`] for a label that is too long or too many keys.
+    /// As [`Self::create_key_for`].
     pub async fn create_key(&self, label: &str) -> Result<NewAccessKey, ObjectError> {
+        self.create_key_for(label, KeyScope::default()).await
+    }
+
+    /// Makes an access key that opens `scope`.
+    ///
+    /// # Errors
+    /// [`ObjectError::InvalidArgument`] for a label or a name that is too long, or too many keys.
+    pub async fn create_key_for(&self, label: &str, scope: KeyScope) -> Result<NewAccessKey, ObjectError> {
         self.core.check_running()?;
         if label.len() > LABEL_LEN_MAX {
             let reason = format!("at most {LABEL_LEN_MAX} bytes");
             return Err(ObjectError::InvalidArgument { name: "label", reason });
         }
+        scope.check()?;
         let network = &self.core.network;
         let key = NewAccessKey { access_key: draw_access_key(&*network.rng), secret_key: draw_secret(&*network.rng) };
-        let record =
-            KeyRecord { secret: key.secret_key.clone(), created_ms: network.now().0, label: label.to_owned(), revoked: false };
+        let record = KeyRecord {
+            secret: key.secret_key.clone(),
+            created_ms: network.now().0,
+            label: label.to_owned(),
+            revoked: false,
+            user: scope.user.clone(),
+            bucket: scope.bucket.clone(),
+            prefix: scope.prefix.clone(),
+            read_only: scope.read_only,
+            expires_ms: scope.expires.map_or(0, |at| at.0),
+        };
         let row = key.access_key.clone().into_bytes();
         let making = network.catalog.change(move |txn| {
             if txn.counters.keys >= ACCESS_KEYS_MAX {
@@ -44,7 +112,8 @@ impl Objects {
             Ok(())
         });
         making.await?;
-        self.secrets_mut(|secrets| secrets.insert(key.access_key.clone(), key.secret_key.clone()));
+        let credential = Credential { secret: key.secret_key.clone(), scope };
+        self.keys_mut(|keys| keys.insert(key.access_key.clone(), credential));
         Ok(key)
     }
 
@@ -56,6 +125,7 @@ impl Objects {
         let listing = self.core.network.catalog.read(|db| {
             let describe = |(access_key, record): (String, KeyRecord)| AccessKeyInfo {
                 access_key,
+                scope: KeyScope::of(&record),
                 label: record.label,
                 created: UnixMs(record.created_ms),
                 revoked: record.revoked,
@@ -79,24 +149,46 @@ impl Objects {
             Ok(())
         });
         revoking.await?;
-        self.secrets_mut(|secrets| secrets.remove(access_key));
+        self.keys_mut(|keys| keys.remove(access_key));
         Ok(())
     }
 
-    /// The secret of an access key; `None` if it is unknown or revoked. From memory.
+    /// The secret of an access key; `None` if it is unknown, revoked or over. From memory.
     pub fn secret_for(&self, access_key: &str) -> Option<String> {
-        self.core.secrets.read().unwrap_or_else(PoisonError::into_inner).get(access_key).cloned()
+        self.valid_key(access_key).map(|credential| credential.secret)
     }
 
-    fn secrets_mut<T>(&self, change: impl FnOnce(&mut HashMap<String, String>) -> T) -> T {
-        change(&mut self.core.secrets.write().unwrap_or_else(PoisonError::into_inner))
+    /// What an access key opens; `None` as for [`Self::secret_for`]. From memory.
+    pub fn scope_of(&self, access_key: &str) -> Option<KeyScope> {
+        self.valid_key(access_key).map(|credential| credential.scope)
+    }
+
+    /// Whether some key that is not revoked belongs to `user`.
+    pub fn knows_user(&self, user: &str) -> bool {
+        let keys = self.core.keys.read().unwrap_or_else(PoisonError::into_inner);
+        keys.values().any(|credential| credential.scope.user == user)
+    }
+
+    fn valid_key(&self, access_key: &str) -> Option<Credential> {
+        let keys = self.core.keys.read().unwrap_or_else(PoisonError::into_inner);
+        let credential = keys.get(access_key)?;
+        let over = credential.scope.expires.is_some_and(|at| self.core.network.now() >= at);
+        (!over).then(|| credential.clone())
+    }
+
+    fn keys_mut<T>(&self, change: impl FnOnce(&mut HashMap<String, Credential>) -> T) -> T {
+        change(&mut self.core.keys.write().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
-/// Secrets of all keys that are not revoked.
-pub(super) fn load_secrets(db: &Db) -> Result<HashMap<String, String>, CatalogError> {
+/// All keys that are not revoked.
+pub(super) fn load(db: &Db) -> Result<HashMap<String, Credential>, CatalogError> {
     let valid = all_keys(db)?.into_iter().filter(|(_, record)| !record.revoked);
-    Ok(valid.map(|(access_key, record)| (access_key, record.secret)).collect())
+    let credential = |(access_key, record): (String, KeyRecord)| {
+        let scope = KeyScope::of(&record);
+        (access_key, Credential { secret: record.secret, scope })
+    };
+    Ok(valid.map(credential).collect())
 }
 
 fn all_keys(db: &Db) -> Result<Vec<(String, KeyRecord)>, CatalogError> {

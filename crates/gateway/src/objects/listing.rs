@@ -43,7 +43,7 @@ impl Objects {
 }
 
 /// The common prefix that folds `key`, if any.
-fn fold<'a>(key: &'a str, prefix: &str, delimiter: Option<&str>) -> Option<&'a str> {
+pub(crate) fn fold<'a>(key: &'a str, prefix: &str, delimiter: Option<&str>) -> Option<&'a str> {
     let delimiter = delimiter.filter(|delimiter| !delimiter.is_empty())?;
     let at = key.get(prefix.len()..)?.find(delimiter)?;
     key.get(..prefix.len() + at + delimiter.len())
@@ -106,20 +106,23 @@ pub(crate) fn page(db: &Db, bucket: BucketId, request: &ListRequest) -> Result<L
     Ok(page)
 }
 
-fn listed(key: &str, value: &[u8]) -> Result<ListedObject, ObjectError> {
+pub(crate) fn listed(key: &str, value: &[u8]) -> Result<ListedObject, ObjectError> {
     let summary: ObjectSummary = record::decode(value)?;
     let mut checksums = Vec::with_capacity(summary.checksums.len());
     for checksum in &summary.checksums {
         let checksum = Checksum::try_from(checksum)?;
         checksums.push((checksum.algorithm, checksum.kind));
     }
+    let meta = summary.meta.unwrap_or_default();
     Ok(ListedObject {
         key: key.to_owned(),
         len: summary.len,
         etag: summary.etag,
         modified: UnixMs(summary.modified_ms),
-        storage_class: summary.meta.and_then(|meta| meta.storage_class),
+        storage_class: meta.storage_class,
         checksums,
+        tags: meta.tags,
+        owner: summary.control.map(|control| control.owner).unwrap_or_default(),
     })
 }
 

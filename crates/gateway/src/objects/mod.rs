@@ -10,6 +10,7 @@ mod check;
 mod checksum;
 mod complete;
 pub mod condition;
+mod control;
 mod copy;
 mod core;
 mod delete;
@@ -17,8 +18,10 @@ pub mod error;
 mod hashing;
 mod keys;
 pub mod lease;
+pub mod lifecycle;
 pub mod limits;
 pub(crate) mod listing;
+mod listing_versions;
 mod multipart;
 pub mod pack;
 mod packer;
@@ -26,10 +29,14 @@ mod parts;
 mod put;
 mod read;
 mod receive;
+mod reenter;
 mod refs;
 mod repack;
 pub mod repair;
+mod settings;
 mod trash;
+mod upload_api;
+mod versions;
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -43,6 +50,7 @@ use tokio_util::task::TaskTracker;
 
 pub use error::{BodyError, ObjectError};
 pub use read::ObjectReader;
+pub use settings::Bucket;
 
 use crate::catalog::{Catalog, OpenError};
 use api::ObjectsStats;
@@ -66,6 +74,8 @@ pub struct ObjectsConfig {
     pub collect_every_ms: u64,
     /// Milliseconds between two looks at all segments, with repair of those that lost too many shards; zero: only when asked.
     pub repair_every_ms: u64,
+    /// Milliseconds of a day of lifecycle rules: 86,400,000 but for tests.
+    pub day_ms: u64,
     /// Packs of which less than this many percent are in use are written anew; zero: never.
     pub repack_below_percent: u8,
 }
@@ -80,6 +90,7 @@ impl Default for ObjectsConfig {
             trash_in_flight: 8,
             collect_every_ms: 3_600_000,
             repair_every_ms: 300_000,
+            day_ms: crate::rules::lifecycle::DAY_MS,
             repack_below_percent: 25,
         }
     }
@@ -112,7 +123,7 @@ impl Objects {
         rng: Arc<dyn Rng>,
     ) -> Result<Objects, OpenError> {
         let config = ObjectsConfig { pack_max: config.pack_max.min(pack::DATA_LEN_MAX), ..config };
-        let secrets = keys::load_secrets(catalog.db())
+        let secrets = keys::load(catalog.db())
             .map_err(|error| OpenError::Damaged { path: catalog.path().to_owned(), reason: error.to_string() })?;
         let network = Arc::new(Network {
             client,
@@ -135,7 +146,8 @@ impl Objects {
             packer,
             config: config.clone(),
             hashing: Arc::new(Semaphore::new(hashers)),
-            secrets: RwLock::new(secrets),
+            keys: RwLock::new(secrets),
+            buckets: settings::Cache::default(),
             tasks: TaskTracker::new(),
             stopping: AtomicBool::new(false),
         });
@@ -155,9 +167,16 @@ impl Objects {
             tasks.spawn(trash::run_collector(network, Duration::from_millis(config.collect_every_ms), stop.clone()));
         }
         if config.repack_below_percent > 0 {
-            tasks.spawn(repack::run(Arc::downgrade(&core), config.repack_below_percent, stop));
+            tasks.spawn(repack::run(Arc::downgrade(&core), config.repack_below_percent, stop.clone()));
         }
-        Ok(Objects { core, background: Arc::new(background) })
+        let background = Arc::new(background);
+        background.tasks.spawn(lifecycle::run(Arc::downgrade(&core), Arc::downgrade(&background), stop));
+        Ok(Objects { core, background })
+    }
+
+    /// The present moment, by the store's clock.
+    pub fn now(&self) -> cairn_types::UnixMs {
+        self.core.network.now()
     }
 
     /// What the store holds, as of the last commit.

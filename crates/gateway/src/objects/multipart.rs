@@ -4,7 +4,7 @@
 
 use cairn_types::{UnixMs, port};
 
-use super::api::{ChecksumAlgorithm, ChecksumKind, CreateUploadRequest, PartInfo, PartsPage, UploadInfo, UploadName};
+use super::api::{ChecksumAlgorithm, ChecksumKind, Control, CreateUploadRequest, PartInfo, PartsPage, UploadInfo, UploadName};
 use super::core::{bucket_in, bucket_of};
 use super::error::ObjectError;
 use super::limits::LIST_KEYS_MAX;
@@ -36,6 +36,7 @@ impl Objects {
             initiator: request.initiator.clone(),
             storage_class: request.meta.storage_class.clone(),
             checksum,
+            control: request.control.clone(),
         };
         let record = UploadRecord {
             initiated_ms: initiated.0,
@@ -44,6 +45,7 @@ impl Objects {
             algorithm: checksum.map_or(0, |(algorithm, _)| algorithm.number()),
             kind: checksum.map_or(0, |(_, kind)| kind.number()),
             completed: None,
+            control: Some(request.control.record(false, false)),
         };
         let beginning = self.core.network.catalog.change(move |txn| {
             let bucket = bucket_of(txn, &request.bucket)?;
@@ -171,6 +173,7 @@ pub(crate) fn upload_info(bucket: String, key: String, id: UploadId, record: &Up
         initiator: record.initiator.clone(),
         storage_class: record.meta.as_ref().and_then(|meta| meta.storage_class.clone()),
         checksum: checksum_of_upload(record),
+        control: record.control.as_ref().map(Control::try_from).transpose()?.unwrap_or_default(),
     })
 }
 

@@ -80,7 +80,7 @@ impl Objects {
         check::part_number(request.number)?;
         let upload = request.upload.clone();
         let algorithm = self.head_upload(&upload).await?.checksum.map(|(algorithm, _)| algorithm);
-        let source = self.get(&request.source_bucket, &request.source_key).await?;
+        let source = self.get_version(&request.source_bucket, &request.source_key, request.source_version).await?;
         request.source_conditions.check_source(&source.etag, source.modified)?;
         let range = request.range.unwrap_or(0..source.len);
         if range.start >= range.end && source.len > 0 || range.end > source.len {

@@ -5,25 +5,27 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use cairn_client::Client;
 use cairn_types::UnixMs;
 
-use super::api::{Body, Checksum, ObjectInfo, ObjectMeta, ObjectPart, PutRequest, VersionId, WriteConditions};
-use super::core::{Core, bucket_in, bucket_of, object_in};
+use super::api::{
+    Body, Checksum, Control, ObjectInfo, ObjectMeta, ObjectPart, PutRequest, VersionId, VersionRef, Versioning, WriteConditions,
+};
+use super::core::{Core, key_at};
 use super::error::ObjectError;
 use super::pack::{PackedObject, encode_head};
 use super::packer::Placed;
 use super::receive::{Content, Received, receive};
 use super::{Objects, budget, check, refs};
 use crate::catalog::record::{BlobKind, Extent, ExtentRecord, ObjectRecord};
-use crate::catalog::table::object_row;
-use crate::catalog::{BucketId, Table, Txn};
 
 /// An object version about to be committed.
 pub(crate) struct NewObject {
     pub bucket: String,
     pub key: String,
     pub version: VersionId,
+    /// It has a version id of its own.
+    pub named: bool,
+    pub control: Control,
     pub len: u64,
     pub etag: String,
     pub modified: UnixMs,
@@ -46,6 +48,7 @@ impl NewObject {
             extents: extents.iter().map(|extent| (*extent).into()).collect(),
             parts: self.parts.iter().map(Into::into).collect(),
             entry: None,
+            control: Some(self.control.record(self.named, false)),
         }
     }
 
@@ -62,6 +65,9 @@ impl NewObject {
             bucket: self.bucket,
             key: self.key,
             version: self.version,
+            named: self.named,
+            delete_marker: false,
+            control: self.control,
             len: self.len,
             etag: self.etag,
             modified: self.modified,
@@ -74,35 +80,6 @@ impl NewObject {
     }
 }
 
-/// Puts an object's row in place of what is there. Everything the record refers to is already retained.
-/// When a later version is there already, the new one counts as replaced at once.
-pub(crate) fn set_object(
-    txn: &mut Txn<'_>,
-    client: &Client,
-    (bucket, key): (BucketId, &str),
-    record: &ObjectRecord,
-    conditions: &WriteConditions,
-    now: UnixMs,
-) -> Result<(), ObjectError> {
-    let row = object_row(bucket, key);
-    let present: Option<ObjectRecord> = txn.record(Table::Objects, &row)?;
-    conditions.check(present.as_ref().map(|record| record.etag.as_str()))?;
-    let before = present.as_ref().map_or(0, |present| present.len);
-    if let Some(present) = present {
-        if present.version() > record.version() {
-            return refs::release_object(txn, record, now);
-        }
-        refs::release_object(txn, &present, now)?;
-        txn.counters.objects = txn.counters.objects.saturating_sub(1);
-        txn.counters.object_bytes = txn.counters.object_bytes.saturating_sub(present.len);
-    }
-    budget::count(txn, client, bucket, before, record.len)?;
-    txn.counters.objects += 1;
-    txn.counters.object_bytes = txn.counters.object_bytes.saturating_add(record.len);
-    txn.put_record(Table::Objects, row, record);
-    Ok(())
-}
-
 impl Objects {
     /// Stores an object. It is durable and visible when this answers; on any error nothing of it is.
     ///
@@ -113,13 +90,16 @@ impl Objects {
         core.check_running()?;
         check::key(&request.key)?;
         check::meta(&request.meta)?;
-        self.check_early(&request.bucket, &request.key, &request.conditions, request.checks.len.unwrap_or(0)).await?;
-        let PutRequest { bucket, key, meta, checks, conditions } = request;
+        let announced = request.checks.len.unwrap_or(0);
+        let versioning = self.check_early(&request.bucket, &request.key, &request.conditions, announced).await?;
+        let PutRequest { bucket, key, meta, control, checks, conditions } = request;
         let received = receive(core, body, checks, core.config.pack_max).await?;
         let object = NewObject {
             bucket,
             key,
             version: core.network.next_version(),
+            named: versioning == Versioning::Enabled,
+            control,
             len: received.len,
             etag: hex::encode(received.digests.md5),
             modified: core.network.now(),
@@ -131,25 +111,28 @@ impl Objects {
     }
 
     /// Fails before a body of `len` bytes is read when bucket, conditions or budget already say no; the commit judges again.
+    /// Says whether the bucket keeps versions.
     pub(crate) async fn check_early(
         &self,
         bucket: &str,
         key: &str,
         conditions: &WriteConditions,
         len: u64,
-    ) -> Result<(), ObjectError> {
+    ) -> Result<Versioning, ObjectError> {
         let (bucket, key, conditions) = (bucket.to_owned(), key.to_owned(), conditions.clone());
         let client = self.core.network.client.clone();
         let looking = self.core.network.catalog.read(move |db| {
-            let (bucket, _) = bucket_in(db, &bucket)?;
+            let at = key_at(db, &bucket, &key)?;
             if conditions != WriteConditions::default() {
-                conditions.check(object_in(db, bucket, &key)?.as_ref().map(|record| record.etag.as_str()))?;
+                let present = at.find(db, None)?.filter(|found| !found.record.delete_marker());
+                conditions.check(present.as_ref().map(|present| present.record.etag.as_str()))?;
             }
-            if len == 0 || !budget::is_limited(db, bucket)? {
-                return Ok(());
+            if len > 0 && budget::is_limited(db, at.bucket)? {
+                let replaced = if at.versioning == Versioning::Enabled { None } else { at.find(db, Some(VersionRef::Null))? };
+                let before = replaced.map_or(0, |replaced| replaced.record.len);
+                budget::check_early(db, &client, at.bucket, len.saturating_sub(before))?;
             }
-            let before = object_in(db, bucket, &key)?.map_or(0, |record| record.len);
-            budget::check_early(db, &client, bucket, len.saturating_sub(before))
+            Ok(at.versioning)
         });
         looking.await
     }
@@ -174,13 +157,13 @@ async fn commit(
         head,
         data,
         Box::new(move |txn, placed| {
-            let bucket = bucket_of(txn, &bucket)?;
+            let at = key_at(txn, &bucket, &key)?;
             if let (Some(stored), Some(whole)) = (&stored, &whole) {
                 refs::insert(txn, stored, BlobKind::Data);
                 refs::retain(txn, whole)?;
             }
             place_record(&mut record, placed, whole.is_none());
-            set_object(txn, &client, (bucket, &key), &record, &conditions, now)
+            at.insert(txn, &client, &record, &conditions, now)
         }),
     );
     match (committing.await, blob) {

@@ -17,10 +17,11 @@ use futures::stream::{self, BoxStream};
 use futures::{Stream, StreamExt};
 
 use super::Objects;
-use super::api::ObjectInfo;
-use super::core::{Network, bucket_in, object_in, read_error};
+use super::api::{ObjectInfo, VersionRef};
+use super::core::{Network, key_at, read_error};
 use super::error::ObjectError;
 use super::lease::Lease;
+use super::versions::control_of;
 use crate::catalog::record::{BlobRecord, Extent, ObjectRecord, extents};
 use crate::catalog::table::blob_row;
 use crate::catalog::{Db, Table};
@@ -55,8 +56,16 @@ impl Objects {
     /// # Errors
     /// [`ObjectError::NoSuchBucket`], [`ObjectError::NoSuchKey`].
     pub async fn head(&self, bucket: &str, key: &str) -> Result<ObjectInfo, ObjectError> {
+        self.head_version(bucket, key, None).await
+    }
+
+    /// As [`Self::head`], for a version.
+    ///
+    /// # Errors
+    /// As [`Self::head`]; [`ObjectError::NoSuchVersion`], [`ObjectError::DeleteMarker`].
+    pub async fn head_version(&self, bucket: &str, key: &str, version: Option<VersionRef>) -> Result<ObjectInfo, ObjectError> {
         let (bucket, key) = (bucket.to_owned(), key.to_owned());
-        self.core.network.catalog.read(move |db| find(db, bucket, key)).await
+        self.core.network.catalog.read(move |db| find(db, bucket, key, version)).await
     }
 
     /// Looks an object up and holds its bytes: until the info and its readers are dropped, replacing or deleting the object does
@@ -65,10 +74,18 @@ impl Objects {
     /// # Errors
     /// As [`Self::head`].
     pub async fn get(&self, bucket: &str, key: &str) -> Result<ObjectInfo, ObjectError> {
+        self.get_version(bucket, key, None).await
+    }
+
+    /// As [`Self::get`], for a version.
+    ///
+    /// # Errors
+    /// As [`Self::head_version`].
+    pub async fn get_version(&self, bucket: &str, key: &str, version: Option<VersionRef>) -> Result<ObjectInfo, ObjectError> {
         let (bucket, key, leases) = (bucket.to_owned(), key.to_owned(), self.core.network.leases.clone());
         let looking = self.core.network.catalog.read(move |db| {
             for _ in 0..LOOKUPS_MAX {
-                let mut info = find(db, bucket.clone(), key.clone())?;
+                let mut info = find(db, bucket.clone(), key.clone(), version)?;
                 if let Some(mut lease) = leases.hold(blobs(&info.extents))
                     && all_referred_to(db, &info.extents)?
                 {
@@ -110,10 +127,15 @@ impl Objects {
     }
 }
 
-fn find(db: &Db, bucket: String, key: String) -> Result<ObjectInfo, ObjectError> {
-    let (id, _) = bucket_in(db, &bucket)?;
-    let record = object_in(db, id, &key)?.ok_or(ObjectError::NoSuchKey)?;
-    info_of(bucket, key, record)
+fn find(db: &Db, bucket: String, key: String, version: Option<VersionRef>) -> Result<ObjectInfo, ObjectError> {
+    match key_at(db, &bucket, &key)?.find(db, version)? {
+        None if version.is_some() => Err(ObjectError::NoSuchVersion),
+        None => Err(ObjectError::NoSuchKey),
+        Some(found) if found.record.delete_marker() => {
+            Err(ObjectError::DeleteMarker { version: found.name(), modified: found.record.modified(), by_id: version.is_some() })
+        }
+        Some(found) => info_of(bucket, key, found.record),
+    }
 }
 
 /// What a record says, in the words of the API.
@@ -122,6 +144,9 @@ pub(crate) fn info_of(bucket: String, key: String, record: ObjectRecord) -> Resu
         bucket,
         key,
         version: record.version(),
+        named: record.named(),
+        delete_marker: record.delete_marker(),
+        control: control_of(&record)?,
         len: record.len,
         modified: record.modified(),
         checksums: record.checksums()?,

@@ -12,15 +12,14 @@ use cairn_types::BlobId;
 use tokio_util::sync::CancellationToken;
 
 use super::Objects;
-use super::core::{Core, Network, bucket_of, read_error};
+use super::core::{Core, Network, read_error};
 use super::error::ObjectError;
-use super::pack::{DATA_LEN_MAX, HEADER_LEN_MAX, PackEntry, PackedObject, encode_head, entries};
-use super::put::place_record;
+use super::pack::{DATA_LEN_MAX, HEADER_LEN_MAX, PackEntry, PackedObject, entries};
 use super::read::manifest;
-use super::refs;
-use crate::catalog::record::{self, BlobKind, BlobRecord, Extent, ObjectRecord};
-use crate::catalog::table::{after_prefix, object_row};
-use crate::catalog::{Table, Txn};
+use super::reenter::reenter;
+use crate::catalog::Table;
+use crate::catalog::record::{self, BlobKind, BlobRecord, Extent};
+use crate::catalog::table::after_prefix;
 
 /// Pause between two rounds.
 const EVERY: Duration = Duration::from_secs(60);
@@ -127,39 +126,16 @@ async fn live_move(
     entry: PackEntry,
 ) -> Result<Option<impl Future<Output = Result<(), ObjectError>> + Send + use<>>, ObjectError> {
     let place = Extent { blob: pack, offset: entry.offset, len: entry.len };
-    let Some(PackedObject { bucket, key, record: Some(_) }) = entry.object else { return Ok(None) };
+    let Some(PackedObject { bucket, key, record: Some(record) }) = entry.object else { return Ok(None) };
     let (at_bucket, at_key) = (bucket.clone(), key.clone());
-    let present = core.network.catalog.read(move |db| {
-        let (bucket, _) = super::core::bucket_in(db, &at_bucket)?;
-        super::core::object_in(db, bucket, &at_key)
-    });
+    let id = record.version();
+    let present = core.network.catalog.read(move |db| super::core::key_at(db, &at_bucket, &at_key)?.by_id(db, id));
     let present = match present.await {
-        Ok(Some(present)) if present.entry()? == place => present,
+        Ok(Some(present)) if present.record.entry()? == place => present.record,
         Ok(_) | Err(ObjectError::NoSuchBucket) => return Ok(None),
         Err(error) => return Err(error),
     };
-    let (core, data) = (core.clone(), entry.data);
-    Ok(Some(async move {
-        let mut packed = present.clone();
-        packed.entry = None;
-        if !data.is_empty() {
-            packed.extents.clear(); // the bytes follow the record
-        }
-        let object = PackedObject { bucket: bucket.clone(), key: key.clone(), record: Some(packed) };
-        let head = encode_head(&object, data.len()).ok_or_else(|| ObjectError::Internal("a packed entry grew".into()))?;
-        let (inline, now) = (!data.is_empty(), core.network.now());
-        let commit = move |txn: &mut Txn<'_>, placed: &super::packer::Placed| {
-            let row = object_row(bucket_of(txn, &bucket)?, &key);
-            if txn.record::<ObjectRecord>(Table::Objects, &row)?.as_ref() != Some(&present) {
-                return Err(ObjectError::Replaced);
-            }
-            let mut moved = present.clone();
-            place_record(&mut moved, placed, inline);
-            txn.put_record(Table::Objects, row, &moved);
-            refs::release(txn, &place, now)
-        };
-        core.packer.append(head, data, Box::new(commit)).await.map(|_| ())
-    }))
+    Ok(Some(reenter(core.clone(), (bucket, key), present.clone(), present, entry.data)))
 }
 
 impl Objects {

@@ -1,14 +1,19 @@
-//! Buckets: create, head, list, delete, location, and the answers of a bucket without versioning and ACLs.
+//! Buckets: create, head, list, delete, location.
 //!
-//! Never: a bucket of another account. Limits: one account, one region.
+//! Never: another user's bucket in a listing. Limits: one region.
 
 use s3s::dto::*;
 use s3s::{S3ErrorCode, S3Request, S3Result};
 
-use super::Mapper;
-use super::errors::{refused, s3_error};
+use super::access::Access;
+use super::acl::acl_wish;
+use super::config::known_ownership;
+use super::errors::{custom, refused, s3_error};
 use super::headers::timestamp;
+use super::{Mapper, shown_owner};
 use crate::objects::api::{BucketInfo, ObjectError};
+use crate::rules::acl::Acl;
+use crate::rules::names;
 
 /// The region that S3 writes as an empty location constraint, and in which creating one's own bucket again is no error.
 const CLASSIC_REGION: &str = "us-east-1";
@@ -16,7 +21,8 @@ const CLASSIC_REGION: &str = "us-east-1";
 const PAGE_MAX: usize = 10_000;
 
 pub(super) async fn create(mapper: &Mapper, request: S3Request<CreateBucketInput>) -> S3Result<CreateBucketOutput> {
-    let input = request.input;
+    let S3Request { input, extensions, .. } = request;
+    let access = Access::of(&extensions)?;
     let constraint = input.create_bucket_configuration.and_then(|configuration| configuration.location_constraint);
     let region = constraint.map(|constraint| constraint.as_str().to_owned()).unwrap_or_default();
     if !region.is_empty() && region != mapper.region {
@@ -24,11 +30,26 @@ pub(super) async fn create(mapper: &Mapper, request: S3Request<CreateBucketInput
         return Err(refused(S3ErrorCode::InvalidLocationConstraint, message));
     }
     let output = CreateBucketOutput { location: Some(format!("/{}", input.bucket)), ..Default::default() };
-    match mapper.objects.create_bucket(&input.bucket, &mapper.account, &region).await {
-        Ok(_) => Ok(output),
-        Err(ObjectError::BucketAlreadyOwned) if mapper.region == CLASSIC_REGION => Ok(output),
-        Err(error) => Err(s3_error(error)),
+    let owner = access.user_name();
+    let ownership = input.object_ownership.as_ref().map(known_ownership).transpose()?;
+    let acl = acl_wish!(input, input.grant_write.as_deref()).acl(mapper, owner, owner)?;
+    let acl = acl.filter(|acl| *acl != Acl::private(owner));
+    if acl.is_some() && ownership.as_deref() == Some(ObjectOwnership::BUCKET_OWNER_ENFORCED) {
+        let message = "Bucket cannot have ACLs set with ObjectOwnership's BucketOwnerEnforced setting";
+        return Err(custom("InvalidBucketAclWithObjectOwnership", http::StatusCode::BAD_REQUEST, message));
     }
+    let lockable = input.object_lock_enabled_for_bucket.unwrap_or(false);
+    match mapper.objects.create_bucket_with(&input.bucket, owner, &region, lockable).await {
+        Ok(_) => {}
+        Err(ObjectError::BucketAlreadyOwned) if mapper.region == CLASSIC_REGION => return Ok(output),
+        Err(error) => return Err(s3_error(error)),
+    }
+    for (name, text) in [(names::OWNERSHIP, ownership), (names::ACL, acl.map(|acl| acl.encode()))] {
+        if text.is_some() {
+            mapper.objects.set_config(&input.bucket, name, text).await.map_err(s3_error)?;
+        }
+    }
+    Ok(output)
 }
 
 pub(super) async fn head(mapper: &Mapper, request: S3Request<HeadBucketInput>) -> S3Result<HeadBucketOutput> {
@@ -37,7 +58,8 @@ pub(super) async fn head(mapper: &Mapper, request: S3Request<HeadBucketInput>) -
 }
 
 pub(super) async fn list(mapper: &Mapper, request: S3Request<ListBucketsInput>) -> S3Result<ListBucketsOutput> {
-    let input = request.input;
+    let S3Request { input, extensions, .. } = request;
+    let user = Access::of(&extensions)?.user_name().to_owned();
     let max = match input.max_buckets {
         None => PAGE_MAX,
         Some(max) if (1..=10_000).contains(&max) => usize::try_from(max).unwrap_or(PAGE_MAX),
@@ -46,6 +68,7 @@ pub(super) async fn list(mapper: &Mapper, request: S3Request<ListBucketsInput>) 
     let mut found = mapper.objects.list_buckets().await.map_err(s3_error)?;
     let prefix = input.prefix.unwrap_or_default();
     let after = input.continuation_token.map(|token| super::list::key_of_token(&token)).transpose()?;
+    found.retain(|bucket| bucket.owner == user);
     found.retain(|bucket| bucket.name.starts_with(&prefix) && after.as_ref().is_none_or(|after| bucket.name > *after));
     found.sort_by(|one, other| one.name.cmp(&other.name));
     let truncated = found.len() > max;
@@ -55,7 +78,7 @@ pub(super) async fn list(mapper: &Mapper, request: S3Request<ListBucketsInput>) 
     Ok(ListBucketsOutput {
         buckets: Some(buckets),
         continuation_token: next,
-        owner: Some(mapper.owner()),
+        owner: Some(shown_owner(&user)),
         prefix: (!prefix.is_empty()).then_some(prefix),
     })
 }
@@ -78,31 +101,4 @@ pub(super) async fn location(mapper: &Mapper, request: S3Request<GetBucketLocati
     mapper.objects.head_bucket(&request.input.bucket).await.map_err(s3_error)?;
     let constraint = (mapper.region != CLASSIC_REGION).then(|| BucketLocationConstraint::from(mapper.region.clone()));
     Ok(GetBucketLocationOutput { location_constraint: constraint })
-}
-
-/// An empty answer: versioning was never switched on.
-pub(super) async fn versioning(
-    mapper: &Mapper,
-    request: S3Request<GetBucketVersioningInput>,
-) -> S3Result<GetBucketVersioningOutput> {
-    mapper.objects.head_bucket(&request.input.bucket).await.map_err(s3_error)?;
-    Ok(GetBucketVersioningOutput::default())
-}
-
-/// The only ACL there is: the owner may do everything.
-pub(super) async fn acl(mapper: &Mapper, request: S3Request<GetBucketAclInput>) -> S3Result<GetBucketAclOutput> {
-    mapper.objects.head_bucket(&request.input.bucket).await.map_err(s3_error)?;
-    Ok(GetBucketAclOutput { grants: Some(vec![owner_grant(mapper)]), owner: Some(mapper.owner()) })
-}
-
-/// Full control for the owner.
-pub(super) fn owner_grant(mapper: &Mapper) -> Grant {
-    let grantee = Grantee {
-        display_name: Some(mapper.account.clone()),
-        email_address: None,
-        id: Some(mapper.account.clone()),
-        type_: Type::from_static(Type::CANONICAL_USER),
-        uri: None,
-    };
-    Grant { grantee: Some(grantee), permission: Some(Permission::from_static(Permission::FULL_CONTROL)) }
 }

@@ -106,6 +106,10 @@ pub(super) fn s3_error(error: ObjectError) -> S3Error {
     match error {
         E::NoSuchBucket => refused(C::NoSuchBucket, "The specified bucket does not exist"),
         E::NoSuchKey => refused(C::NoSuchKey, "The specified key does not exist."),
+        E::NoSuchVersion => refused(C::NoSuchVersion, "The specified version does not exist."),
+        E::DeleteMarker { version, modified, by_id } => delete_marker(version, modified, by_id),
+        E::Locked => refused(C::AccessDenied, "Access Denied because object protected by object lock."),
+        E::InvalidBucketState(_) => refused(C::InvalidBucketState, text),
         E::NoSuchUpload => refused(
             C::NoSuchUpload,
             "The specified upload does not exist. The upload ID may be invalid, or the upload may have been aborted or completed.",
@@ -154,6 +158,26 @@ fn body_refused(error: BodyError) -> S3Error {
             None => refused(S3ErrorCode::InvalidRequest, "The request body was refused."),
         },
     }
+}
+
+/// What S3 answers about a delete marker: 404 for the object, 405 for the marker itself, with headers that say which it is.
+fn delete_marker(version: crate::objects::api::VersionRef, modified: cairn_types::UnixMs, by_id: bool) -> S3Error {
+    let mut error = match by_id {
+        true => refused(S3ErrorCode::MethodNotAllowed, "The specified method is not allowed against this resource."),
+        false => refused(S3ErrorCode::NoSuchKey, "The specified key does not exist."),
+    };
+    let mut headers = HeaderMap::new();
+    headers.insert("x-amz-delete-marker", HeaderValue::from_static("true"));
+    if let Ok(value) = HeaderValue::try_from(version.to_string()) {
+        headers.insert("x-amz-version-id", value);
+    }
+    if by_id {
+        headers.insert(header::ALLOW, HeaderValue::from_static("DELETE"));
+        headers.extend(super::headers::last_modified(modified).map(|value| (header::LAST_MODIFIED, value)));
+    }
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/xml"));
+    error.set_headers(headers);
+    error
 }
 
 /// 416 with the length of the object, as RFC 9110 §14.4 wants it.

@@ -16,6 +16,7 @@ use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use s3s::service::S3Service;
 use s3s::{S3Error, S3ErrorCode};
 
+use super::cors::{Cors, outline};
 use super::errors::{hash_mismatch, refused};
 use super::stall::GuardedBody;
 use super::witness::{Witness, WitnessedBody};
@@ -46,13 +47,14 @@ pub(super) struct Front {
     ids: Arc<RequestIds>,
     region: HeaderValue,
     body_idle: Duration,
+    cors: Cors,
 }
 
 impl Front {
     /// `region` goes into `x-amz-bucket-region`; clients that guessed another one learn it there.
-    pub(super) fn new(service: S3Service, region: HeaderValue, body_idle: Duration) -> Front {
+    pub(super) fn new(service: S3Service, region: HeaderValue, body_idle: Duration, cors: Cors) -> Front {
         let ids = Arc::new(RequestIds { mask: rand::random(), count: AtomicU64::new(0) });
-        Front { service, ids, region, body_idle }
+        Front { service, ids, region, body_idle, cors }
     }
 
     async fn answer(self, request: Request<Body>) -> Response<Body> {
@@ -63,10 +65,13 @@ impl Front {
         let bodiless_expect = request.headers().contains_key(header::EXPECT) && hyper::body::Body::is_end_stream(request.body());
         let (parts, body) = request.into_parts();
         let body = Drained::new(body, &parts.headers);
+        let outline = outline(&parts);
         let mut response = match early_refusal(&parts) {
             Some(error) => error_response(error),
+            None if method == Method::OPTIONS => self.cors.preflight(&parts).await.unwrap_or_else(error_response),
             None => self.pass_on(parts, body, &id).await,
         };
+        self.cors.extend(&outline, &mut response).await;
         self.finish(&mut response, &method, &path, &id);
         if bodiless_expect {
             // With nothing to wait for, HTTP allows a final answer without `100 Continue`; botocore then misreads the next answer.
@@ -126,14 +131,14 @@ impl Front {
     }
 }
 
-/// Refuses what must not reach the S3 library: it reads form fields before it knows who asks.
+/// Refuses what must not reach the S3 library: it would hold the file of a form of unknown length in memory.
 fn early_refusal(request: &Parts) -> Option<S3Error> {
     let form = request
         .headers
         .get(header::CONTENT_TYPE)
         .is_some_and(|value| value.as_bytes().to_ascii_lowercase().starts_with(b"multipart/form-data"));
-    if request.method == Method::POST && form {
-        return Some(refused(S3ErrorCode::NotImplemented, "Uploads by POST form are not supported"));
+    if request.method == Method::POST && form && !request.headers.contains_key(header::CONTENT_LENGTH) {
+        return Some(refused(S3ErrorCode::MissingContentLength, "You must provide the Content-Length HTTP header."));
     }
     None
 }

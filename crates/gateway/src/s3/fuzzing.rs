@@ -40,7 +40,7 @@ pub fn value(text: &str) {
 /// Judges a request's headers and address as they come.
 pub fn request(headers: &HeaderMap, uri: &Uri, len: Option<i64>, md5: Option<&str>) {
     let _ = auth::check_signed(headers, uri);
-    let _ = auth::check_wishes(headers, "account");
+    let _ = auth::check_wishes(headers);
     if let Ok(checks) = checksum::body_checks(headers, None, len, md5) {
         assert!(checks.checksums.len() <= 1);
         if let Some(late) = checks.late {

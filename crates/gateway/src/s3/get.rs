@@ -1,4 +1,4 @@
-//! Reading: get and head objects, whole, by range or by part; attributes, tags and ACL of an object.
+//! Reading: get and head objects, whole, by range or by part; attributes of an object.
 //!
 //! Never: a 200 before the first bytes are at hand; a copy of the bytes. Limits: one range a request, as in S3.
 
@@ -9,18 +9,21 @@ use s3s::dto::*;
 use s3s::{S3Request, S3Result};
 
 use super::Mapper;
-use super::buckets::owner_grant;
+use super::access::Access;
 use super::checksum::{show_checksums, shown_kind};
 use super::errors::s3_error;
 use super::headers::{
-    self, CONTENT_TYPE_DEFAULT, View, check_read, etag, only_null_version, read_conditions, signed_len, timestamp,
+    self, CONTENT_TYPE_DEFAULT, View, check_read, etag, read_conditions, shown_version, signed_len, timestamp, version_of,
 };
+use super::lifecycle::expiration;
+use super::lock::show_lock;
+use super::sse::{self, customer_key, show_encryption};
 use crate::objects::ObjectReader;
 use crate::objects::api::{ObjectError, ObjectInfo};
 
 /// Builds the output of GetObject or HeadObject; they name their fields alike.
 macro_rules! object_output {
-    ($output:ident, $info:expr, $view:expr, $with_checksums:expr) => {{
+    ($output:ident, $mapper:expr, $access:expr, $info:expr, $key:expr, $view:expr, $with_checksums:expr) => {{
         let meta = &$info.meta;
         let content = &meta.headers;
         let mut output = $output {
@@ -46,6 +49,10 @@ macro_rules! object_output {
             show_checksums!(output, &$view.checksums);
             output.checksum_type = shown_kind(&$view.checksums);
         }
+        output.version_id = shown_version($access, &$info)?;
+        show_encryption!(output, $info.control.encryption, $key);
+        show_lock!(output, $info.control);
+        output.expiration = expiration($mapper, $access, (&$info.key, $info.len), &$info.meta.tags, $info.modified);
         output
     }};
 }
@@ -55,13 +62,17 @@ fn wants_checksums(mode: Option<&ChecksumMode>) -> bool {
 }
 
 pub(super) async fn object(mapper: &Mapper, request: S3Request<GetObjectInput>) -> S3Result<GetObjectOutput> {
-    let input = request.input;
-    only_null_version(input.version_id.as_deref())?;
+    let S3Request { input, extensions, .. } = request;
+    let access = Access::of(&extensions)?;
+    let (version, key) = (version_of(input.version_id.as_deref())?, customer_key!(input)?);
     let conditions = read_conditions(input.if_match, input.if_none_match, input.if_modified_since, input.if_unmodified_since);
-    let info = mapper.objects.get(&input.bucket, &input.key).await.map_err(s3_error)?;
+    let info = mapper.objects.get_version(&input.bucket, &input.key, version).await.map_err(|error| access.missing(error))?;
+    access.check_object(&info)?;
+    sse::check_read(info.control.encryption, key.as_ref())?;
     check_read(&conditions, &info)?;
     let view = View::of(&info, input.range, input.part_number)?;
-    let mut output = object_output!(GetObjectOutput, info, view, wants_checksums(input.checksum_mode.as_ref()));
+    let with_checksums = wants_checksums(input.checksum_mode.as_ref());
+    let mut output = object_output!(GetObjectOutput, mapper, access, info, key, view, with_checksums);
     output.body = Some(body(mapper, &info, &view).await?);
     Ok(output)
 }
@@ -95,24 +106,34 @@ async fn body(mapper: &Mapper, info: &ObjectInfo, view: &View) -> S3Result<Strea
 }
 
 pub(super) async fn head(mapper: &Mapper, request: S3Request<HeadObjectInput>) -> S3Result<HeadObjectOutput> {
-    let input = request.input;
-    only_null_version(input.version_id.as_deref())?;
+    let S3Request { input, extensions, .. } = request;
+    let access = Access::of(&extensions)?;
+    let (version, key) = (version_of(input.version_id.as_deref())?, customer_key!(input)?);
     let conditions = read_conditions(input.if_match, input.if_none_match, input.if_modified_since, input.if_unmodified_since);
-    let info = mapper.objects.head(&input.bucket, &input.key).await.map_err(s3_error)?;
+    let info = mapper.objects.head_version(&input.bucket, &input.key, version).await.map_err(|error| access.missing(error))?;
+    access.check_object(&info)?;
+    sse::check_read(info.control.encryption, key.as_ref())?;
     check_read(&conditions, &info)?;
     let view = View::of(&info, input.range, input.part_number)?;
-    Ok(object_output!(HeadObjectOutput, info, view, wants_checksums(input.checksum_mode.as_ref())))
+    Ok(object_output!(HeadObjectOutput, mapper, access, info, key, view, wants_checksums(input.checksum_mode.as_ref())))
 }
 
 pub(super) async fn attributes(
     mapper: &Mapper,
     request: S3Request<GetObjectAttributesInput>,
 ) -> S3Result<GetObjectAttributesOutput> {
-    let input = request.input;
-    only_null_version(input.version_id.as_deref())?;
-    let info = mapper.objects.head(&input.bucket, &input.key).await.map_err(s3_error)?;
+    let S3Request { input, extensions, .. } = request;
+    let access = Access::of(&extensions)?;
+    let (version, key) = (version_of(input.version_id.as_deref())?, customer_key!(input)?);
+    let info = mapper.objects.head_version(&input.bucket, &input.key, version).await.map_err(|error| access.missing(error))?;
+    access.check_object(&info)?;
+    sse::check_read(info.control.encryption, key.as_ref())?;
     let asked = |name: &str| input.object_attributes.iter().any(|attribute| attribute.as_str() == name);
-    let mut output = GetObjectAttributesOutput { last_modified: Some(timestamp(info.modified)), ..Default::default() };
+    let mut output = GetObjectAttributesOutput {
+        last_modified: Some(timestamp(info.modified)),
+        version_id: shown_version(access, &info)?,
+        ..Default::default()
+    };
     if asked(ObjectAttributes::ETAG) {
         output.e_tag = Some(etag(&info.etag));
     }
@@ -154,20 +175,4 @@ fn attribute_parts(info: &ObjectInfo, marker: Option<i32>, max: Option<i32>) -> 
         parts: info.parts.iter().all(|part| !part.checksums.is_empty()).then(|| shown.collect()),
         total_parts_count: i32::try_from(info.parts.len()).ok(),
     }
-}
-
-pub(super) async fn tagging(mapper: &Mapper, request: S3Request<GetObjectTaggingInput>) -> S3Result<GetObjectTaggingOutput> {
-    let input = request.input;
-    only_null_version(input.version_id.as_deref())?;
-    let info = mapper.objects.head(&input.bucket, &input.key).await.map_err(s3_error)?;
-    let tag = |(key, value): (&String, &String)| Tag { key: Some(key.clone()), value: Some(value.clone()) };
-    Ok(GetObjectTaggingOutput { tag_set: info.meta.tags.iter().map(tag).collect(), version_id: None })
-}
-
-/// The only ACL there is: the owner may do everything.
-pub(super) async fn acl(mapper: &Mapper, request: S3Request<GetObjectAclInput>) -> S3Result<GetObjectAclOutput> {
-    let input = request.input;
-    only_null_version(input.version_id.as_deref())?;
-    mapper.objects.head(&input.bucket, &input.key).await.map_err(s3_error)?;
-    Ok(GetObjectAclOutput { grants: Some(vec![owner_grant(mapper)]), owner: Some(mapper.owner()), request_charged: None })
 }

@@ -11,8 +11,11 @@ use http::{HeaderMap, HeaderValue, header};
 use s3s::dto::{self, ETag, ETagCondition, Timestamp, TimestampFormat};
 use s3s::{S3Error, S3ErrorCode, S3Result};
 
+use super::access::Access;
 use super::errors::{custom, range_error, refused, s3_error};
-use crate::objects::api::{Checksum, EtagMatch, ObjectError, ObjectInfo, ObjectMeta, ReadConditions, WriteConditions};
+use crate::objects::api::{
+    Checksum, EtagMatch, ObjectError, ObjectInfo, ObjectMeta, ReadConditions, VersionRef, Versioning, WriteConditions,
+};
 use crate::objects::limits;
 
 /// Names and values of `x-amz-meta-*` together, in UTF-8: S3's own number, so that what works here works there.
@@ -21,8 +24,6 @@ pub(super) const USER_META_LEN_MAX: usize = 2 * 1024;
 pub(super) const CONTENT_TYPE_DEFAULT: &str = "binary/octet-stream";
 /// The only storage class so far.
 pub(super) const STANDARD: &str = "STANDARD";
-/// The only version of an object in a bucket without versioning.
-pub(super) const NULL_VERSION: &str = "null";
 /// 9999-12-31T23:59:59Z: later times cannot be written in four digits of year.
 const LATEST_MS: u64 = 253_402_300_799_000;
 
@@ -107,12 +108,25 @@ pub(super) fn storage_class(asked: Option<&dto::StorageClass>) -> S3Result<Optio
     }
 }
 
-/// `versionId` of a request to a bucket that has no versions.
-pub(super) fn only_null_version(version: Option<&str>) -> S3Result<()> {
+/// `versionId` of a request.
+///
+/// # Errors
+/// InvalidArgument for what is no name of a version.
+pub(super) fn version_of(version: Option<&str>) -> S3Result<Option<VersionRef>> {
     match version {
-        None | Some(NULL_VERSION) => Ok(()),
-        Some(_) => Err(refused(S3ErrorCode::InvalidArgument, "Invalid version id specified")),
+        None => Ok(None),
+        Some(text) => match VersionRef::parse(text) {
+            Some(version) => Ok(Some(version)),
+            None => Err(refused(S3ErrorCode::InvalidArgument, "Invalid version id specified")),
+        },
     }
+}
+
+/// `x-amz-version-id` of an answer about an object: none where the bucket never kept versions.
+pub(super) fn shown_version(access: &Access, info: &ObjectInfo) -> S3Result<Option<String>> {
+    let name = if info.named { VersionRef::Id(info.version) } else { VersionRef::Null };
+    let kept = access.bucket()?.info.versioning != Versioning::Off;
+    Ok(kept.then(|| name.to_string()))
 }
 
 /// An ETag as S3 quotes it.
@@ -165,13 +179,15 @@ fn validators(etag: &str, modified: UnixMs) -> HeaderMap {
     if let Ok(value) = HeaderValue::try_from(format!("\"{etag}\"")) {
         headers.insert(header::ETAG, value);
     }
-    let mut date = Vec::new();
-    if timestamp(modified).format(TimestampFormat::HttpDate, &mut date).is_ok()
-        && let Ok(value) = HeaderValue::from_bytes(&date)
-    {
-        headers.insert(header::LAST_MODIFIED, value);
-    }
+    headers.extend(last_modified(modified).map(|value| (header::LAST_MODIFIED, value)));
     headers
+}
+
+/// A time as `Last-Modified` has it.
+pub(super) fn last_modified(modified: UnixMs) -> Option<HeaderValue> {
+    let mut date = Vec::new();
+    timestamp(modified).format(TimestampFormat::HttpDate, &mut date).ok()?;
+    HeaderValue::from_bytes(&date).ok()
 }
 
 /// A time as the S3 library writes it.

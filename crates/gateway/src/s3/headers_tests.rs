@@ -56,9 +56,10 @@ fn times_survive_both_ways_and_never_panic() {
 
 #[test]
 fn only_the_null_version_exists() {
-    assert!(only_null_version(None).is_ok());
-    assert!(only_null_version(Some("null")).is_ok());
-    assert_eq!(code(only_null_version(Some("3HL4kqtJvjVBH40Nrjfkd"))), "InvalidArgument");
+    assert_eq!(version_of(None).expect("none"), None);
+    assert_eq!(version_of(Some("null")).expect("a name"), Some(VersionRef::Null));
+    assert!(version_of(Some(&"0a".repeat(16))).expect("a name").is_some());
+    assert_eq!(code(version_of(Some("3HL4kqtJvjVBH40Nrjfkd"))), "InvalidArgument");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Listing: ListObjects, ListObjectsV2, and ListObjectVersions of a bucket without versions.
+//! Listing: ListObjects, ListObjectsV2, ListObjectVersions.
 //!
 //! Never: a key in an answer that was asked to be encoded and is not. Limits: 1000 entries a page.
 
@@ -8,11 +8,12 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use s3s::dto::*;
 use s3s::{S3ErrorCode, S3Request, S3Result};
 
-use super::Mapper;
+use super::access::Access;
 use super::checksum::{algorithm_name, kind_name};
 use super::errors::{refused, s3_error};
-use super::headers::{NULL_VERSION, STANDARD, etag, signed_len, timestamp};
-use crate::objects::api::{ListPage, ListRequest, ListedObject};
+use super::headers::{STANDARD, etag, signed_len, timestamp, version_of};
+use super::{Mapper, shown_owner};
+use crate::objects::api::{ListPage, ListRequest, ListVersionsRequest, ListedObject, ListedVersion};
 use crate::objects::limits;
 
 /// What `encoding-type=url` leaves as it is.
@@ -120,7 +121,8 @@ fn count(len: usize) -> Option<i32> {
 }
 
 pub(super) async fn v1(mapper: &Mapper, request: S3Request<ListObjectsInput>) -> S3Result<ListObjectsOutput> {
-    let input = request.input;
+    let S3Request { input, extensions, .. } = request;
+    let bucket_owner = Access::of(&extensions)?.bucket()?.info.owner.clone();
     let encoding = Encoding::of(input.encoding_type.as_ref())?;
     let max_keys = page_len(input.max_keys, "max-keys")?;
     let prefix = input.prefix.unwrap_or_default();
@@ -135,7 +137,7 @@ pub(super) async fn v1(mapper: &Mapper, request: S3Request<ListObjectsInput>) ->
     };
     let page = mapper.objects.list(list).await.map_err(s3_error)?;
     let encoding = encoding.for_all(texts(&page).chain([&*prefix, &*marker]).chain(delimiter.as_deref()));
-    let owned = |object| shown(object, encoding, Some(mapper.owner()));
+    let owned = |object| shown(object, encoding, Some(owner(object, &bucket_owner)));
     Ok(ListObjectsOutput {
         name: Some(input.bucket),
         prefix: Some(encoding.key(&prefix)),
@@ -153,7 +155,8 @@ pub(super) async fn v1(mapper: &Mapper, request: S3Request<ListObjectsInput>) ->
 }
 
 pub(super) async fn v2(mapper: &Mapper, request: S3Request<ListObjectsV2Input>) -> S3Result<ListObjectsV2Output> {
-    let input = request.input;
+    let S3Request { input, extensions, .. } = request;
+    let bucket_owner = Access::of(&extensions)?.bucket()?.info.owner.clone();
     let encoding = Encoding::of(input.encoding_type.as_ref())?;
     let max_keys = page_len(input.max_keys, "max-keys")?;
     let prefix = input.prefix.unwrap_or_default();
@@ -168,7 +171,7 @@ pub(super) async fn v2(mapper: &Mapper, request: S3Request<ListObjectsV2Input>) 
     let asked = [Some(&*prefix), delimiter.as_deref(), input.start_after.as_deref()].into_iter().flatten();
     let encoding = encoding.for_all(texts(&page).chain(asked));
     let with_owner = input.fetch_owner.unwrap_or(false);
-    let one = |object| shown(object, encoding, with_owner.then(|| mapper.owner()));
+    let one = |object| shown(object, encoding, with_owner.then(|| owner(object, &bucket_owner)));
     Ok(ListObjectsV2Output {
         name: Some(input.bucket),
         prefix: Some(encoding.key(&prefix)),
@@ -186,52 +189,83 @@ pub(super) async fn v2(mapper: &Mapper, request: S3Request<ListObjectsV2Input>) 
     })
 }
 
-/// Each object is its own latest version, named `null`.
+/// Versions and delete markers as S3 shows them: each kind apart, in the order of the page.
 pub(super) async fn versions(mapper: &Mapper, request: S3Request<ListObjectVersionsInput>) -> S3Result<ListObjectVersionsOutput> {
-    let input = request.input;
+    let S3Request { input, extensions, .. } = request;
+    let owner = Access::of(&extensions)?.bucket()?.info.owner.clone();
     let encoding = Encoding::of(input.encoding_type.as_ref())?;
     let max_keys = page_len(input.max_keys, "max-keys")?;
     let prefix = input.prefix.unwrap_or_default();
     let key_marker = input.key_marker.unwrap_or_default();
+    let version_marker = input.version_id_marker.filter(|marker| !marker.is_empty());
+    if version_marker.is_some() && key_marker.is_empty() {
+        let message = "A version-id marker cannot be specified without a key marker.";
+        return Err(refused(S3ErrorCode::InvalidArgument, message));
+    }
     let delimiter = delimiter(input.delimiter);
-    let list = ListRequest {
+    let list = ListVersionsRequest {
         bucket: input.bucket.clone(),
         prefix: prefix.clone(),
         delimiter: delimiter.clone(),
-        start_after: (!key_marker.is_empty()).then(|| key_marker.clone()),
+        key_marker: key_marker.clone(),
+        version_marker: version_of(version_marker.as_deref())?,
         max_keys,
     };
-    let page = mapper.objects.list(list).await.map_err(s3_error)?;
-    let encoding = encoding.for_all(texts(&page).chain([&*prefix, &*key_marker]).chain(delimiter.as_deref()));
-    let version = |object: &ListedObject| {
-        let class = object.storage_class.clone().unwrap_or_else(|| STANDARD.to_owned());
-        ObjectVersion {
-            e_tag: Some(etag(&object.etag)),
-            is_latest: Some(true),
-            key: Some(encoding.key(&object.key)),
-            last_modified: Some(timestamp(object.modified)),
-            owner: Some(mapper.owner()),
-            size: Some(signed_len(object.len)),
-            storage_class: Some(ObjectVersionStorageClass::from(class)),
-            version_id: Some(NULL_VERSION.to_owned()),
-            ..Default::default()
-        }
-    };
+    let page = mapper.objects.list_versions(list).await.map_err(s3_error)?;
+    let keys = page.versions.iter().map(|version| &*version.object.key);
+    let keys = keys.chain(page.common_prefixes.iter().map(|prefix| &**prefix));
+    let encoding = encoding.for_all(keys.chain([&*prefix, &*key_marker]).chain(delimiter.as_deref()));
+    let (markers, versions): (Vec<_>, Vec<_>) = page.versions.iter().partition(|version| version.delete_marker);
+    let truncated = page.next.is_some();
+    let (next_key, next_version) = page.next.unzip();
     Ok(ListObjectVersionsOutput {
         common_prefixes: Some(common_prefixes(&page.common_prefixes, encoding)),
+        delete_markers: Some(markers.into_iter().map(|version| shown_marker(version, encoding, &owner)).collect()),
         delimiter: delimiter.map(|delimiter| encoding.key(&delimiter)),
         encoding_type: encoding.shown(),
-        is_truncated: Some(page.next.is_some()),
+        is_truncated: Some(truncated),
         key_marker: Some(encoding.key(&key_marker)),
         max_keys: count(max_keys),
         name: Some(input.bucket),
-        next_version_id_marker: page.next.is_some().then(|| NULL_VERSION.to_owned()),
-        next_key_marker: page.next.map(|next| encoding.key(&next)),
+        next_version_id_marker: next_version.flatten().map(|version| version.to_string()),
+        next_key_marker: next_key.map(|next| encoding.key(&next)),
         prefix: Some(encoding.key(&prefix)),
-        version_id_marker: Some(input.version_id_marker.unwrap_or_default()),
-        versions: Some(page.objects.iter().map(version).collect()),
-        ..Default::default()
+        version_id_marker: Some(version_marker.unwrap_or_default()),
+        versions: Some(versions.into_iter().map(|version| shown_versions(version, encoding, &owner)).collect()),
+        request_charged: None,
     })
+}
+
+fn shown_versions(version: &ListedVersion, encoding: Encoding, bucket_owner: &str) -> ObjectVersion {
+    let object = shown(&version.object, encoding, Some(owner(&version.object, bucket_owner)));
+    ObjectVersion {
+        checksum_algorithm: object.checksum_algorithm,
+        checksum_type: object.checksum_type,
+        e_tag: object.e_tag,
+        is_latest: Some(version.latest),
+        key: object.key,
+        last_modified: object.last_modified,
+        owner: object.owner,
+        size: object.size,
+        storage_class: object.storage_class.map(|class| ObjectVersionStorageClass::from(class.as_str().to_owned())),
+        version_id: Some(version.version.to_string()),
+        ..Default::default()
+    }
+}
+
+fn shown_marker(version: &ListedVersion, encoding: Encoding, bucket_owner: &str) -> DeleteMarkerEntry {
+    DeleteMarkerEntry {
+        is_latest: Some(version.latest),
+        key: Some(encoding.key(&version.object.key)),
+        last_modified: Some(timestamp(version.object.modified)),
+        owner: Some(owner(&version.object, bucket_owner)),
+        version_id: Some(version.version.to_string()),
+    }
+}
+
+/// Who wrote an object; without a name, the bucket's owner.
+fn owner(object: &ListedObject, bucket_owner: &str) -> Owner {
+    shown_owner(if object.owner.is_empty() { bucket_owner } else { &object.owner })
 }
 
 #[cfg(test)]

@@ -8,13 +8,15 @@ use http::{HeaderMap, header};
 use s3s::dto::*;
 use s3s::{S3Error, S3ErrorCode, S3Request, S3Result};
 
-use super::Mapper;
+use super::access::Access;
 use super::checksum::{self, algorithm_name, body_checks, kind_name, show_checksums, shown_kind};
 use super::errors::{refused, s3_error};
 use super::front::RequestId;
 use super::headers::{STANDARD, etag, object_meta, signed_len, take_content_headers, timestamp, write_conditions};
 use super::list::{Encoding, common_prefixes, page_len};
-use super::put::body;
+use super::put::{body, new_control};
+use super::sse::{self, customer_key, show_encryption};
+use super::{Mapper, shown_owner};
 use crate::objects::api::{
     ChecksumAlgorithm as Algorithm, CompletePart, CompleteRequest, CreateUploadRequest, ListUploadsRequest, ObjectInfo,
     UploadInfo, UploadName,
@@ -28,16 +30,21 @@ pub(super) async fn create(
     mapper: &Mapper,
     request: S3Request<CreateMultipartUploadInput>,
 ) -> S3Result<CreateMultipartUploadOutput> {
-    let mut input = request.input;
+    let S3Request { mut input, extensions, .. } = request;
+    let access = Access::of(&extensions)?;
     let content = take_content_headers!(input);
     let meta = object_meta(content, input.metadata.take(), input.tagging.as_deref(), input.storage_class.as_ref())?;
+    let key = customer_key!(input)?;
+    let control = new_control!(mapper, access, input, key.as_ref());
+    let encryption = control.encryption;
     let create = CreateUploadRequest {
         bucket: input.bucket.clone(),
         key: input.key.clone(),
         meta,
         checksum: input.checksum_algorithm.map(|name| checksum::algorithm(name.as_str())).transpose()?,
         checksum_kind: input.checksum_type.map(|name| checksum::kind(name.as_str())).transpose()?,
-        initiator: mapper.account.clone(),
+        control,
+        initiator: access.user_name().to_owned(),
     };
     if Encoding::default().for_all([&*input.key]).shown().is_some() {
         // Its answers name the key, and have no other way to write it.
@@ -45,14 +52,16 @@ pub(super) async fn create(
         return Err(refused(S3ErrorCode::InvalidArgument, message));
     }
     let upload = mapper.objects.create_upload(create).await.map_err(s3_error)?;
-    Ok(CreateMultipartUploadOutput {
+    let mut output = CreateMultipartUploadOutput {
         bucket: Some(input.bucket),
         checksum_algorithm: upload.checksum.map(|(algorithm, _)| algorithm_name(algorithm)),
         checksum_type: upload.checksum.map(|(_, kind)| kind_name(kind)),
         key: Some(input.key),
         upload_id: Some(upload.upload_id),
         ..Default::default()
-    })
+    };
+    show_encryption!(output, encryption, key);
+    Ok(output)
 }
 
 /// A part number that can exist.
@@ -66,10 +75,14 @@ pub(super) async fn upload_part(mapper: &Mapper, request: S3Request<UploadPartIn
     let S3Request { input, headers, trailing_headers, .. } = request;
     let number = part_number(input.part_number)?;
     let checks = body_checks(&headers, trailing_headers, input.content_length, input.content_md5.as_deref())?;
-    let upload = UploadName { bucket: input.bucket, key: input.key, upload_id: input.upload_id };
+    let upload = UploadName { bucket: input.bucket.clone(), key: input.key.clone(), upload_id: input.upload_id.clone() };
+    let key = customer_key!(input)?;
+    let begun = mapper.objects.head_upload(&upload).await.map_err(s3_error)?;
+    sse::check_read(begun.control.encryption, key.as_ref())?;
     let part = mapper.objects.upload_part(&upload, number, checks, body(input.body)).await.map_err(s3_error)?;
     let mut output = UploadPartOutput { e_tag: Some(etag(&part.etag)), ..Default::default() };
     show_checksums!(output, &part.checksums);
+    show_encryption!(output, begun.control.encryption, key);
     Ok(output)
 }
 
@@ -149,8 +162,12 @@ fn completed(stored: &ObjectInfo, location: String) -> CompleteMultipartUploadOu
         e_tag: Some(etag(&stored.etag)),
         key: Some(stored.key.clone()),
         location: Some(location),
+        version_id: stored.named.then(|| stored.version.to_string()),
         ..Default::default()
     };
+    if stored.control.encryption == crate::objects::api::Encryption::Named {
+        output.server_side_encryption = Some(ServerSideEncryption::from_static(ServerSideEncryption::AES256));
+    }
     show_checksums!(output, &stored.checksums);
     output
 }
@@ -199,7 +216,7 @@ pub(super) async fn list_parts(mapper: &Mapper, request: S3Request<ListPartsInpu
         is_truncated: Some(page.next.is_some()),
         max_parts: i32::try_from(max_parts).ok(),
         next_part_number_marker: page.next.and_then(|next| i32::try_from(next).ok()),
-        owner: Some(mapper.owner()),
+        owner: Some(shown_owner(&page.upload.initiator)),
         part_number_marker: Some(marker),
         parts: Some(page.parts.iter().map(part).collect()),
         storage_class: Some(class(&page.upload)),
@@ -237,7 +254,7 @@ pub(super) async fn list_uploads(
         initiated: Some(timestamp(upload.initiated)),
         initiator: Some(initiator(&upload.initiator)),
         key: Some(encoding.key(&upload.key)),
-        owner: Some(mapper.owner()),
+        owner: Some(shown_owner(&upload.initiator)),
         storage_class: Some(class(upload)),
         upload_id: Some(upload.upload_id.clone()),
     };

@@ -3,6 +3,7 @@
 //! Never: a socket without `TCP_NODELAY` (Nagle and delayed acknowledgements cost 40 ms a small GET), the S3 library without
 //! its signature check. Limits: [`S3Config`].
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,6 +22,7 @@ use tokio_util::task::TaskTracker;
 
 use super::Mapper;
 use super::auth::{Guard, Keys};
+use super::cors::Cors;
 use super::front::Front;
 use super::stall::GuardedIo;
 use crate::objects::Objects;
@@ -34,6 +36,10 @@ const PRESIGNED_SECS_MAX: u32 = 7 * 24 * 60 * 60;
 const CLOCK_SKEW_SECS_MAX: u32 = 15 * 60;
 /// Pause after an accept that failed, e.g. for want of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// Other end of a connection; an extension of each of its requests.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct PeerAddress(pub(super) SocketAddr);
 
 /// Bytes a connection may hold in each direction.
 const CONNECTION_BUFFER_LEN: usize = 256 << 10;
@@ -121,23 +127,23 @@ pub fn router(objects: Objects, config: &S3Config) -> Result<Router, ServeError>
     library.aws_chunked_stream_max_chunk_size = config.chunk_len_max;
     library.xml_max_body_size = config.xml_len_max;
     library.put_object_max_size = Some(limits::PUT_LEN_MAX);
-    // uploads by form are refused in the front; should one pass, it finds these closed
-    library.allow_post_signature = false;
-    library.post_object_max_file_size = 1 << 20;
+    // forms have a length (see the front), so that their files stream
+    library.post_object_max_file_size = limits::PUT_LEN_MAX;
     library.form_max_field_size = 64 << 10;
     library.form_max_fields_size = 256 << 10;
     library.form_max_parts = 64;
 
     let mut builder = S3ServiceBuilder::new(Mapper::new(objects.clone(), config));
     builder.set_config(Arc::new(StaticConfigProvider::new(Arc::new(library))));
-    builder.set_auth(Keys { objects });
-    builder.set_access(Guard { account: config.account.clone() });
+    builder.set_auth(Keys { objects: objects.clone() });
+    builder.set_access(Guard { objects: objects.clone(), account: config.account.clone() });
     if let Some(domain) = &config.domain {
         let host = SingleDomain::new(domain).map_err(|_| ServeError::Domain(domain.clone()))?;
         builder.set_host(host.with_cname_fallback(false));
     }
     let region = HeaderValue::try_from(&config.region).map_err(|_| ServeError::Region(config.region.clone()))?;
-    Ok(Router::new().fallback_service(Front::new(builder.build(), region, config.body_idle)))
+    let cors = Cors { objects, domain: config.domain.clone() };
+    Ok(Router::new().fallback_service(Front::new(builder.build(), region, config.body_idle, cors)))
 }
 
 /// Serves S3 until `shutdown` is cancelled: then nothing new is accepted and what is in flight has [`S3Config::drain`] to end.
@@ -216,7 +222,7 @@ impl Acceptor {
                 accepted = self.accept(&listener) => accepted,
             };
             match accepted {
-                Ok((stream, permit)) => self.start(stream, permit),
+                Ok((stream, peer, permit)) => self.start(stream, peer, permit),
                 Err(error) => {
                     tracing::warn!(%error, "a connection was not accepted");
                     tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -225,16 +231,17 @@ impl Acceptor {
         }
     }
 
-    async fn accept(&self, listener: &TcpListener) -> std::io::Result<(TcpStream, OwnedSemaphorePermit)> {
+    async fn accept(&self, listener: &TcpListener) -> std::io::Result<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
         let permit = self.permits.clone().acquire_owned().await.expect("the semaphore is never closed");
-        let (stream, _) = listener.accept().await?;
+        let (stream, peer) = listener.accept().await?;
         stream.set_nodelay(true)?;
-        Ok((stream, permit))
+        Ok((stream, peer, permit))
     }
 
-    fn start(&self, stream: TcpStream, permit: OwnedSemaphorePermit) {
+    fn start(&self, stream: TcpStream, peer: SocketAddr, permit: OwnedSemaphorePermit) {
         let io = TokioIo::new(GuardedIo::new(stream, self.config.write_idle));
-        let service = TowerToHyperService::new(self.router.clone());
+        let router = self.router.clone().layer(axum::Extension(PeerAddress(peer)));
+        let service = TowerToHyperService::new(router);
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(self.config.head_timeout)

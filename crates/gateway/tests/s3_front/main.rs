@@ -11,5 +11,7 @@ mod multipart;
 #[path = "../net/mod.rs"]
 mod net;
 mod objects;
+mod rights;
 mod signer;
+mod versions;
 mod world;

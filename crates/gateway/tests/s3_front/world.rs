@@ -29,8 +29,12 @@ impl World {
     }
 
     pub async fn with(config: S3Config) -> World {
+        World::with_objects(config, net::quiet()).await
+    }
+
+    pub async fn with_objects(config: S3Config, objects: cairn_gateway::objects::ObjectsConfig) -> World {
         let net = net::World::new(6);
-        let objects = net.open(net::quiet()).await;
+        let objects = net.open(objects).await;
         let key = objects.create_key("test").await.unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -38,6 +42,16 @@ impl World {
         let served = serve(vec![listener], objects.clone(), config, shutdown.clone());
         let serving = tokio::spawn(async move { served.await.unwrap() });
         World { objects, address, key, shutdown, serving, net }
+    }
+
+    /// The scope of another user's key, and of this one's key limited to what `scope` says.
+    pub async fn scope_for(&self, scope: cairn_gateway::objects::api::KeyScope) -> Scope {
+        let key = self.objects.create_key_for("", scope).await.unwrap();
+        Scope { access_key: key.access_key, secret_key: key.secret_key, ..self.scope() }
+    }
+
+    pub async fn user(&self, name: &str) -> Scope {
+        self.scope_for(cairn_gateway::objects::api::KeyScope { user: name.into(), ..Default::default() }).await
     }
 
     /// With a bucket named `bucket`.

@@ -169,6 +169,9 @@ pub struct GatewayLayer {
     /// When a provider that committed to data and lost it is taken to court, for a bond of 10 credits [default: auto]
     #[arg(long, env = "CAIRN_COURT", value_enum)]
     pub court: Option<Court>,
+    /// Length of a day of lifecycle rules; only for tests of them
+    #[arg(long, env = "CAIRN_LIFECYCLE_DAY", value_name = "SPAN", hide = true)]
+    pub lifecycle_day: Option<Span>,
 }
 
 fn redundancy<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Redundancy>, D::Error> {
@@ -178,7 +181,10 @@ fn redundancy<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Redun
 impl GatewayLayer {
     /// This layer over `lower`.
     pub fn over(self, lower: Self) -> Self {
-        over!(self, lower; dir, listen, external, s3_listen, region, redundancy, chain, contracts, budget, repair_after, court)
+        over!(
+            self, lower; dir, listen, external, s3_listen, region, redundancy, chain, contracts, budget, repair_after, court,
+            lifecycle_day
+        )
     }
 }
 

@@ -244,6 +244,8 @@ pub struct Gateway {
     pub repair_after: Span,
     /// When failed audits are taken to court.
     pub court: Court,
+    /// Length of a day of lifecycle rules.
+    pub lifecycle_day: Span,
 }
 
 fn as_text<S: Serializer>(redundancy: &Option<Redundancy>, serializer: S) -> Result<S::Ok, S::Error> {
@@ -268,6 +270,7 @@ impl Gateway {
             budget: layer.budget.unwrap_or(Budget(Some(Amount::from_credits(100)))),
             repair_after: layer.repair_after.unwrap_or(Span(3_600_000)),
             court: layer.court.unwrap_or(Court::Auto),
+            lifecycle_day: layer.lifecycle_day.unwrap_or(Span(86_400_000)),
         })
     }
 }

@@ -136,6 +136,7 @@ async fn open_objects(
         )?,
     };
     let (clock, rng) = (Arc::new(SystemClock), Arc::new(SystemRng));
-    let objects = Objects::open(catalog, client.clone(), ObjectsConfig::default(), clock, rng).await?;
+    let objects_config = ObjectsConfig { day_ms: config.lifecycle_day.0.max(1), ..ObjectsConfig::default() };
+    let objects = Objects::open(catalog, client.clone(), objects_config, clock, rng).await?;
     Ok((objects, client))
 }

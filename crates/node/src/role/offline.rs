@@ -9,7 +9,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result};
 use cairn_client::{Client, Parts};
 use cairn_gateway::catalog::Catalog;
-use cairn_gateway::objects::api::{AccessKeyInfo, NewAccessKey, ObjectError};
+use cairn_gateway::objects::api::{AccessKeyInfo, KeyScope, NewAccessKey, ObjectError};
 use cairn_gateway::objects::{Objects, ObjectsConfig};
 use cairn_proto::{Advert, BoxStream, Transport, TransportError};
 use cairn_types::NodeId;
@@ -75,8 +75,8 @@ pub async fn open(dir: &Path) -> Result<Keys> {
 
 impl Keys {
     /// Makes a key.
-    pub async fn create_key(self, label: &str) -> Result<NewAccessKey> {
-        let made = self.objects.create_key(label).await;
+    pub async fn create_key(self, label: &str, scope: KeyScope) -> Result<NewAccessKey> {
+        let made = self.objects.create_key_for(label, scope).await;
         self.close(made).await
     }
 
