@@ -6,6 +6,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 export PATH="${CARGO_HOME:-$HOME/.cargo}/bin:$PATH"
 export CAIRN_CACHE="${CAIRN_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/cairn}"
 export CAIRN_TOOLS="$CAIRN_CACHE/venv"
+export CAIRN_S3_TOOLS="$CAIRN_CACHE/s3-venv"
 # s3s declares a newer Rust than it needs (docs/adr/0004).
 CARGO_FLAGS=(--release --locked --ignore-rust-version)
 

@@ -26,6 +26,7 @@ pub(super) struct Access {
     /// What the access key opens.
     scope: KeyScope,
     facts: Arc<Facts>,
+    key: Option<String>,
     /// The bucket asked about.
     pub(super) bucket: Option<Arc<Bucket>>,
     /// The policy allows it, or the caller is the bucket's owner and nothing else counts.
@@ -110,7 +111,8 @@ impl Access {
     ) -> S3Result<Access> {
         let not_here = "A header or query you provided implies functionality that is not implemented";
         let right = right_of(operation).ok_or_else(|| refused(S3ErrorCode::NotImplemented, not_here))?;
-        let mut access = Access { user, scope, facts: Arc::new(facts), bucket: None, allowed: false, right };
+        let mut access =
+            Access { user, scope, facts: Arc::new(facts), key: key.map(str::to_owned), bucket: None, allowed: false, right };
         access.check_scope(bucket, key)?;
         if matches!(right.scope, Scope::Service | Scope::NewBucket) {
             let message = "Anonymous access is forbidden for this operation";
@@ -273,10 +275,13 @@ impl Access {
     }
 
     /// Whether this caller may learn that a key does not exist; else a missing object is AccessDenied.
-    pub(super) fn may_list(&self) -> bool {
+    fn may_list(&self) -> bool {
         let Some(bucket) = &self.bucket else { return false };
         let list = right_of("ListObjects").expect("listing has a row");
-        let verdict = self.ask(bucket, None, list.action, &self.facts);
+        // as if the key itself had been listed
+        let mut facts = Facts(self.facts.0.clone());
+        facts.0.insert("s3:prefix".into(), self.key.iter().cloned().collect());
+        let verdict = self.ask(bucket, None, list.action, &facts);
         self.conclude(bucket, verdict, list).unwrap_or(false)
     }
 

@@ -5,10 +5,10 @@
 use s3s::dto::*;
 use s3s::{S3Error, S3ErrorCode, S3Request, S3Result};
 
-use super::Mapper;
 use super::access::{Access, acl_of, denied};
 use super::errors::{custom, refused, s3_error};
 use super::headers::version_of;
+use super::{Mapper, shown_owner};
 use crate::catalog::record::ControlRecord;
 use crate::objects::Bucket;
 use crate::rules::acl::{self, Acl, AclError, Permission as Right};
@@ -92,7 +92,7 @@ pub(super) fn of_new_object(mapper: &Mapper, access: &Access, wish: &Wish<'_>) -
     let rules = bucket.rules();
     let bucket_owner = bucket.info.owner.as_str();
     if !rules.acls_enabled() {
-        let harmless = matches!(wish.canned, None | Some("bucket-owner-full-control" | "bucket-owner-read" | "private"));
+        let harmless = matches!(wish.canned, None | Some("bucket-owner-full-control"));
         let by_header = wish.grants.iter().any(|(value, _)| value.is_some());
         if !harmless || by_header {
             return Err(not_supported());
@@ -110,10 +110,6 @@ pub(super) fn of_new_object(mapper: &Mapper, access: &Access, wish: &Wish<'_>) -
 /// A public ACL is refused where public ones are blocked.
 pub(super) fn check_allowed(bucket: &Bucket, acl: Option<&Acl>) -> S3Result<()> {
     if bucket.rules().public_access.block_public_acls && acl.is_some_and(Acl::is_public) { Err(denied()) } else { Ok(()) }
-}
-
-fn shown_owner(id: &str) -> Owner {
-    Owner { display_name: Some(id.to_owned()), id: Some(id.to_owned()) }
 }
 
 fn shown(acl: &Acl) -> (Vec<Grant>, Owner) {
@@ -136,7 +132,9 @@ fn shown(acl: &Acl) -> (Vec<Grant>, Owner) {
         };
         Grant { grantee: Some(grantee), permission: Some(Permission::from_static(grant.permission.name())) }
     };
-    (acl.grants.iter().map(grant).collect(), shown_owner(&acl.owner))
+    // groups first
+    let (groups, users): (Vec<_>, Vec<_>) = acl.grants.iter().partition(|grant| grant.to.uri().is_some());
+    (groups.into_iter().chain(users).map(grant).collect(), shown_owner(&acl.owner))
 }
 
 /// The ACL of an XML body. Its owner cannot be changed by it.

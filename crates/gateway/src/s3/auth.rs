@@ -52,7 +52,6 @@ impl S3Access for Guard {
             }
             None => (None, KeyScope::default()),
         };
-        check_wishes(context.headers())?;
         let path = match (context.s3_path().as_object(), context.s3_path().as_bucket()) {
             (Some((bucket, key)), _) => (Some(bucket.to_owned()), Some(key.to_owned())),
             (None, bucket) => (bucket.map(str::to_owned), None),
@@ -63,6 +62,11 @@ impl S3Access for Guard {
         let names = (path.0.as_deref(), path.1.as_deref());
         let access = Access::judge(&self.objects, &operation, names, (user, scope), facts).await?;
         context.extensions_mut().insert(access);
+        check_wishes(&headers)?;
+        if matches!(operation.as_str(), "GetObject" | "HeadObject") && headers.contains_key("x-amz-server-side-encryption") {
+            let message = "x-amz-server-side-encryption header is not supported for this operation.";
+            return Err(refused(S3ErrorCode::InvalidArgument, message));
+        }
         Ok(())
     }
 }

@@ -41,7 +41,13 @@ pub(super) async fn create(mapper: &Mapper, request: S3Request<CreateBucketInput
     let lockable = input.object_lock_enabled_for_bucket.unwrap_or(false);
     match mapper.objects.create_bucket_with(&input.bucket, owner, &region, lockable).await {
         Ok(_) => {}
-        Err(ObjectError::BucketAlreadyOwned) if mapper.region == CLASSIC_REGION => return Ok(output),
+        Err(ObjectError::BucketAlreadyOwned) if mapper.region == CLASSIC_REGION => {
+            let present = mapper.objects.bucket(&input.bucket).await.map_err(s3_error)?;
+            let wanted = acl.unwrap_or_else(|| Acl::private(owner));
+            let same = present.rules().acl == wanted && present.info.lockable == lockable;
+            let message = "The bucket exists with other settings, which making it again does not change";
+            return if same { Ok(output) } else { Err(refused(S3ErrorCode::BucketAlreadyExists, message)) };
+        }
         Err(error) => return Err(s3_error(error)),
     }
     for (name, text) in [(names::OWNERSHIP, ownership), (names::ACL, acl.map(|acl| acl.encode()))] {

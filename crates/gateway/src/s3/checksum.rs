@@ -99,7 +99,7 @@ pub(super) fn value(algorithm: ChecksumAlgorithm, text: &str) -> S3Result<Vec<u8
     };
     match BASE64.decode(bare) {
         Ok(value) if value.len() == len => Ok(value),
-        _ => Err(refused(S3ErrorCode::InvalidRequest, format!("Value for {header} header is invalid."))),
+        _ => Err(refused(S3ErrorCode::BadDigest, format!("Value for {header} header is invalid."))),
     }
 }
 
@@ -151,6 +151,9 @@ pub(super) fn body_checks(
     md5: Option<&str>,
 ) -> S3Result<BodyChecks> {
     let len = len.and_then(|len| u64::try_from(len).ok()).ok_or(S3ErrorCode::MissingContentLength)?;
+    if headers.get("content-md5").is_some_and(|value| value.is_empty()) {
+        return Err(refused(S3ErrorCode::InvalidDigest, "The Content-MD5 you specified was invalid."));
+    }
     let sent = in_headers(headers)?;
     let announced = in_trailer(headers)?;
     let declared = match header(headers, "x-amz-sdk-checksum-algorithm") {
@@ -234,8 +237,8 @@ mod tests {
             (&[], Some(-1), None, "MissingContentLength"),
             (&[], Some(0), Some("not base64!"), "InvalidDigest"),
             (&[], Some(0), Some("YQ=="), "InvalidDigest"),
-            (&[("x-amz-checksum-crc32", "bad")], Some(0), None, "InvalidRequest"),
-            (&[("x-amz-checksum-crc32", &sha1)], Some(0), None, "InvalidRequest"),
+            (&[("x-amz-checksum-crc32", "bad")], Some(0), None, "BadDigest"),
+            (&[("x-amz-checksum-crc32", &sha1)], Some(0), None, "BadDigest"),
             (&[("x-amz-checksum-crc32", &crc32), ("x-amz-checksum-sha1", &sha1)], Some(0), None, "InvalidRequest"),
             (&[("x-amz-checksum-crc32", &crc32), ("x-amz-trailer", "x-amz-checksum-sha1")], Some(0), None, "InvalidRequest"),
             (&[("x-amz-checksum-md9", &crc32)], Some(0), None, "InvalidRequest"),

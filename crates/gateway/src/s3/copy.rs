@@ -94,7 +94,7 @@ pub(super) async fn part(mapper: &Mapper, request: S3Request<UploadPartCopyInput
         ),
         range: copy_range(input.copy_source_range.as_deref())?,
     };
-    sse::check_upload(mapper, &copy.upload, key.as_ref()).await?;
+    let encryption = sse::check_upload(mapper, &copy.upload, key.as_ref()).await?;
     let stored = mapper.objects.copy_part(copy).await.map_err(s3_error)?;
     let mut result =
         CopyPartResult { e_tag: Some(etag(&stored.etag)), last_modified: Some(timestamp(stored.modified)), ..Default::default() };
@@ -104,7 +104,7 @@ pub(super) async fn part(mapper: &Mapper, request: S3Request<UploadPartCopyInput
         copy_source_version_id: shown_version(&reading, &found)?,
         ..Default::default()
     };
-    show_encryption!(output, found.control.encryption, key);
+    show_encryption!(output, encryption, key);
     Ok(output)
 }
 

@@ -18,6 +18,7 @@ use s3s::{S3Error, S3ErrorCode};
 
 use super::cors::{Cors, outline};
 use super::errors::{hash_mismatch, refused};
+use super::server::PRESIGNED_SECS_MAX;
 use super::stall::GuardedBody;
 use super::witness::{Witness, WitnessedBody};
 use crate::drained::Drained;
@@ -105,7 +106,7 @@ impl Front {
             Some(witness) if response.status() == StatusCode::INTERNAL_SERVER_ERROR && witness.contradicts() => {
                 error_response(hash_mismatch())
             }
-            _ => response,
+            _ => policy_refusal(&response).unwrap_or(response),
         }
     }
 
@@ -131,6 +132,17 @@ impl Front {
     }
 }
 
+/// A form that its own policy does not allow: the S3 library calls the policy invalid, S3 denies the upload.
+fn policy_refusal(response: &Response<s3s::Body>) -> Option<Response<s3s::Body>> {
+    if response.status() != StatusCode::BAD_REQUEST {
+        return None;
+    }
+    let body = response.body().bytes()?;
+    let text = std::str::from_utf8(&body).ok().filter(|text| text.contains("<Code>InvalidPolicyDocument</Code>"))?;
+    let failed = text.contains("<Message>Policy condition ") || text.contains("<Message>Bucket in form field ");
+    failed.then(|| error_response(refused(S3ErrorCode::AccessDenied, "Invalid according to Policy: Policy Condition failed")))
+}
+
 /// Refuses what must not reach the S3 library: it would hold the file of a form of unknown length in memory.
 fn early_refusal(request: &Parts) -> Option<S3Error> {
     let form = request
@@ -139,6 +151,16 @@ fn early_refusal(request: &Parts) -> Option<S3Error> {
         .is_some_and(|value| value.as_bytes().to_ascii_lowercase().starts_with(b"multipart/form-data"));
     if request.method == Method::POST && form && !request.headers.contains_key(header::CONTENT_LENGTH) {
         return Some(refused(S3ErrorCode::MissingContentLength, "You must provide the Content-Length HTTP header."));
+    }
+    let query = || request.uri.query().unwrap_or_default().split('&').map(|pair| pair.split_once('=').unwrap_or((pair, "")));
+    let authorization = request.headers.get(header::AUTHORIZATION).map(|value| value.as_bytes());
+    if authorization.is_some_and(|value| value.starts_with(b"AWS ")) || query().any(|(name, _)| name == "AWSAccessKeyId") {
+        let message = "The authorization mechanism you have provided is not supported. Please use AWS4-HMAC-SHA256.";
+        return Some(refused(S3ErrorCode::InvalidRequest, message));
+    }
+    let expires = query().find(|(name, _)| *name == "X-Amz-Expires");
+    if expires.is_some_and(|(_, secs)| !secs.parse().is_ok_and(|secs: u32| (1..=PRESIGNED_SECS_MAX).contains(&secs))) {
+        return Some(refused(S3ErrorCode::AccessDenied, "X-Amz-Expires must be between 1 second and a week"));
     }
     None
 }

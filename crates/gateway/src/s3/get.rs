@@ -47,7 +47,8 @@ macro_rules! object_output {
         };
         if $with_checksums {
             show_checksums!(output, &$view.checksums);
-            output.checksum_type = shown_kind(&$view.checksums);
+            // of a part too, S3 shows the kind of the whole
+            output.checksum_type = shown_kind(&$info.checksums).filter(|_| !$view.checksums.is_empty());
         }
         output.version_id = shown_version($access, &$info)?;
         show_encryption!(output, $info.control.encryption, $key);
@@ -128,7 +129,10 @@ pub(super) async fn attributes(
     let info = mapper.objects.head_version(&input.bucket, &input.key, version).await.map_err(|error| access.missing(error))?;
     access.check_object(&info)?;
     sse::check_read(info.control.encryption, key.as_ref())?;
-    let asked = |name: &str| input.object_attributes.iter().any(|attribute| attribute.as_str() == name);
+    let asked = |name: &str| {
+        let mut named = input.object_attributes.iter().flat_map(|list| list.as_str().split(','));
+        named.any(|attribute| attribute.trim() == name)
+    };
     let mut output = GetObjectAttributesOutput {
         last_modified: Some(timestamp(info.modified)),
         version_id: shown_version(access, &info)?,

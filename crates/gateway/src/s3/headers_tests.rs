@@ -17,7 +17,7 @@ fn aws_chunked_is_not_kept_as_an_encoding() {
         (Some("AWS-Chunked"), None),
         (Some("aws-chunked,gzip"), Some("gzip")),
         (Some("gzip, aws-chunked"), Some("gzip")),
-        (Some("deflate, gzip"), Some("deflate,gzip")),
+        (Some("deflate, gzip"), Some("deflate, gzip")),
     ] {
         assert_eq!(stored_encoding(sent.map(str::to_owned)).as_deref(), kept, "{sent:?}");
     }

@@ -161,7 +161,7 @@ pub(super) async fn v2(mapper: &Mapper, request: S3Request<ListObjectsV2Input>) 
     let max_keys = page_len(input.max_keys, "max-keys")?;
     let prefix = input.prefix.unwrap_or_default();
     let delimiter = delimiter(input.delimiter);
-    let start_after = match &input.continuation_token {
+    let start_after = match input.continuation_token.as_ref().filter(|token| !token.is_empty()) {
         Some(token) => Some(key_of_token(token)?),
         None => input.start_after.clone().filter(|key| !key.is_empty()),
     };

@@ -203,7 +203,7 @@ fn mode_of(retention: Retention) -> ObjectLockRetentionMode {
 /// Whether a retention may take the place of another.
 fn may_change(now: UnixMs, before: Option<Retention>, after: Option<Retention>, bypass: bool) -> bool {
     let Some(before) = before.filter(|before| before.until > now) else { return true };
-    let only_longer = after.is_some_and(|after| after.until >= before.until && after.compliance >= before.compliance);
+    let only_longer = after.is_some_and(|after| after.until >= before.until && after.compliance == before.compliance);
     only_longer || (!before.compliance && bypass)
 }
 
@@ -302,7 +302,8 @@ mod tests {
             (at(false, 50), at(false, 40), true, true),
             (at(false, 50), None, false, false),
             (at(false, 50), None, true, true),
-            (at(false, 50), at(true, 50), false, true),
+            (at(false, 50), at(true, 50), false, false),
+            (at(false, 50), at(true, 50), true, true),
             (at(true, 50), at(true, 60), false, true),
             (at(true, 50), at(true, 40), true, false),
             (at(true, 50), at(false, 60), true, false),

@@ -77,12 +77,11 @@ pub(super) async fn upload_part(mapper: &Mapper, request: S3Request<UploadPartIn
     let checks = body_checks(&headers, trailing_headers, input.content_length, input.content_md5.as_deref())?;
     let upload = UploadName { bucket: input.bucket.clone(), key: input.key.clone(), upload_id: input.upload_id.clone() };
     let key = customer_key!(input)?;
-    let begun = mapper.objects.head_upload(&upload).await.map_err(s3_error)?;
-    sse::check_read(begun.control.encryption, key.as_ref())?;
+    let encryption = sse::check_upload(mapper, &upload, key.as_ref()).await?;
     let part = mapper.objects.upload_part(&upload, number, checks, body(input.body)).await.map_err(s3_error)?;
     let mut output = UploadPartOutput { e_tag: Some(etag(&part.etag)), ..Default::default() };
     show_checksums!(output, &part.checksums);
-    show_encryption!(output, begun.control.encryption, key);
+    show_encryption!(output, encryption, key);
     Ok(output)
 }
 
@@ -130,7 +129,9 @@ pub(super) async fn complete(
     let S3Request { input, headers, extensions, .. } = request;
     let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
     let location = format!("http://{host}/{}/{}", input.bucket, input.key);
+    let key = customer_key!(input)?;
     let complete = complete_request(input, &headers)?;
+    check_complete(mapper, &complete.upload, key.as_ref()).await?;
     let objects = mapper.objects.clone();
     // in a task of its own: the client may go away, the completion does not
     let mut running = tokio::spawn(async move { objects.complete_upload(complete).await });
@@ -152,6 +153,14 @@ pub(super) async fn complete(
             };
             Ok(CompleteMultipartUploadOutput { future: Some(Box::pin(late)), ..Default::default() })
         }
+    }
+}
+
+/// An upload with a customer's key that keeps checksums is completed with that key, as in S3.
+async fn check_complete(mapper: &Mapper, upload: &UploadName, key: Option<&sse::CustomerKey>) -> S3Result<()> {
+    match mapper.objects.head_upload(upload).await {
+        Ok(begun) if key.is_some() || begun.checksum.is_some() => sse::check_read(begun.control.encryption, key),
+        _ => Ok(()), // what else is wrong is said by the completion
     }
 }
 
@@ -186,12 +195,18 @@ fn initiator(name: &str) -> Initiator {
     Initiator { display_name: Some(name.to_owned()), id: Some(name.to_owned()) }
 }
 
+/// Who will own the object.
+fn owner_of<'a>(upload: &'a UploadInfo, bucket_owner: &'a str) -> &'a str {
+    if upload.control.owner.is_empty() { bucket_owner } else { &upload.control.owner }
+}
+
 fn class(upload: &UploadInfo) -> StorageClass {
     StorageClass::from(upload.storage_class.clone().unwrap_or_else(|| STANDARD.to_owned()))
 }
 
 pub(super) async fn list_parts(mapper: &Mapper, request: S3Request<ListPartsInput>) -> S3Result<ListPartsOutput> {
-    let input = request.input;
+    let S3Request { input, extensions, .. } = request;
+    let bucket_owner = Access::of(&extensions)?.bucket()?.info.owner.clone();
     let max_parts = page_len(input.max_parts, "max-parts")?;
     let marker = input.part_number_marker.unwrap_or(0);
     let after = u32::try_from(marker)
@@ -216,7 +231,7 @@ pub(super) async fn list_parts(mapper: &Mapper, request: S3Request<ListPartsInpu
         is_truncated: Some(page.next.is_some()),
         max_parts: i32::try_from(max_parts).ok(),
         next_part_number_marker: page.next.and_then(|next| i32::try_from(next).ok()),
-        owner: Some(shown_owner(&page.upload.initiator)),
+        owner: Some(shown_owner(owner_of(&page.upload, &bucket_owner))),
         part_number_marker: Some(marker),
         parts: Some(page.parts.iter().map(part).collect()),
         storage_class: Some(class(&page.upload)),
@@ -231,7 +246,8 @@ pub(super) async fn list_uploads(
     mapper: &Mapper,
     request: S3Request<ListMultipartUploadsInput>,
 ) -> S3Result<ListMultipartUploadsOutput> {
-    let input = request.input;
+    let S3Request { input, extensions, .. } = request;
+    let bucket_owner = Access::of(&extensions)?.bucket()?.info.owner.clone();
     let encoding = Encoding::of(input.encoding_type.as_ref())?;
     let max_uploads = page_len(input.max_uploads, "max-uploads")?;
     let prefix = input.prefix.unwrap_or_default();
@@ -254,7 +270,7 @@ pub(super) async fn list_uploads(
         initiated: Some(timestamp(upload.initiated)),
         initiator: Some(initiator(&upload.initiator)),
         key: Some(encoding.key(&upload.key)),
-        owner: Some(shown_owner(&upload.initiator)),
+        owner: Some(shown_owner(owner_of(upload, &bucket_owner))),
         storage_class: Some(class(upload)),
         upload_id: Some(upload.upload_id.clone()),
     };
@@ -307,7 +323,7 @@ mod tests {
             (vec![part(Some(1), None)], "MalformedXML"),
             (vec![part(Some(0), Some("a"))], "InvalidArgument"),
             (vec![part(Some(10_001), Some("a"))], "InvalidArgument"),
-            (vec![checksummed], "InvalidRequest"),
+            (vec![checksummed], "BadDigest"),
         ] {
             let error = complete_request(request(parts), &no_headers).err().expect("it is refused");
             assert_eq!(error.code().as_str(), expected);

@@ -31,7 +31,7 @@ use crate::objects::limits;
 /// Log directive that silences the S3 library: it calls each 404 an error. Our own lines carry the request id.
 pub const LOG_DIRECTIVE: &str = "s3s=off";
 /// Seconds a presigned URL may live: 7 days, as in S3.
-const PRESIGNED_SECS_MAX: u32 = 7 * 24 * 60 * 60;
+pub(super) const PRESIGNED_SECS_MAX: u32 = 7 * 24 * 60 * 60;
 /// Seconds a client's clock may differ from ours, as in S3.
 const CLOCK_SKEW_SECS_MAX: u32 = 15 * 60;
 /// Pause after an accept that failed, e.g. for want of file descriptors.
@@ -121,7 +121,7 @@ pub fn router(objects: Objects, config: &S3Config) -> Result<Router, ServeError>
     let mut library = s3s::config::S3Config::default();
     library.expected_region = Some(region);
     library.sig_v4_allowed_services = vec!["s3".into()];
-    library.enable_sig_v2 = false;
+    library.enable_sig_v2 = true; // for forms alone: the front refuses it elsewhere
     library.presigned_url_max_expires_secs = PRESIGNED_SECS_MAX;
     library.presigned_url_max_skew_time_secs = CLOCK_SKEW_SECS_MAX;
     library.aws_chunked_stream_max_chunk_size = config.chunk_len_max;

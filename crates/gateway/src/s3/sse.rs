@@ -127,13 +127,14 @@ pub(super) fn check_read(encryption: Encryption, key: Option<&CustomerKey>) -> S
     }
 }
 
-/// Whether the parts of an upload may be sent with `key`: with the one it was begun with.
+/// Whether the parts of an upload may be sent with `key`: with the one it was begun with. Says how it was begun.
 ///
 /// # Errors
 /// InvalidRequest; NoSuchUpload.
-pub(super) async fn check_upload(mapper: &Mapper, upload: &UploadName, key: Option<&CustomerKey>) -> S3Result<()> {
+pub(super) async fn check_upload(mapper: &Mapper, upload: &UploadName, key: Option<&CustomerKey>) -> S3Result<Encryption> {
     let begun = mapper.objects.head_upload(upload).await.map_err(s3_error)?;
-    check_read(begun.control.encryption, key)
+    check_read(begun.control.encryption, key)?;
+    Ok(begun.control.encryption)
 }
 
 #[cfg(test)]
