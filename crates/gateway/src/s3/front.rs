@@ -90,7 +90,7 @@ impl Front {
 
     async fn pass_on(&self, mut parts: Parts, body: Drained<Body>, id: &RequestId) -> Response<s3s::Body> {
         parts.extensions.insert(id.clone());
-        let witness = Witness::of(&parts.method, &parts.headers);
+        let witness = Witness::of(&parts.method, &parts.uri, &parts.headers);
         let body = match hyper::body::Body::is_end_stream(&body) {
             true => s3s::Body::empty(),
             false => {

@@ -165,12 +165,9 @@ async fn locked_version<I>(
     (bucket, key, version): (&str, &str, Option<&str>),
 ) -> S3Result<ObjectInfo> {
     let access = Access::of(&request.extensions)?;
-    if !access.bucket()?.info.lockable {
-        return Err(no_lock());
-    }
     let info = mapper.objects.head_version(bucket, key, version_of(version)?).await.map_err(|error| access.missing(error))?;
     access.check_object(&info)?;
-    Ok(info)
+    if access.bucket()?.info.lockable { Ok(info) } else { Err(no_lock()) }
 }
 
 pub(super) async fn get_retention(

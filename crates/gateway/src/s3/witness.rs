@@ -1,6 +1,6 @@
 //! Witness: hashes a small request body as it passes, so that a body other than the signed one can be told from our own failure.
 //!
-//! Never: for objects; their bodies are judged where they are stored. Limits: requests by POST, whose bodies are XML.
+//! Never: for objects; their bodies are judged where they are stored. Limits: requests by POST, and those by PUT that write a bucket or a configuration: their bodies are XML or JSON.
 //!
 //! The S3 library answers InternalError when the hash of an XML body is wrong; it checks the hash, it only names it badly.
 
@@ -9,9 +9,37 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use http::{HeaderMap, Method};
+use http::{HeaderMap, Method, Uri};
 use hyper::body::{Body, Frame, SizeHint};
 use sha2::{Digest, Sha256};
+
+/// Queries of requests by PUT that do not store an object.
+const CONFIGURATIONS: [&str; 17] = [
+    "accelerate",
+    "acl",
+    "cors",
+    "encryption",
+    "legal-hold",
+    "lifecycle",
+    "logging",
+    "notification",
+    "object-lock",
+    "ownershipControls",
+    "policy",
+    "publicAccessBlock",
+    "requestPayment",
+    "retention",
+    "tagging",
+    "versioning",
+    "website",
+];
+
+/// Body of a request that makes a bucket.
+const BUCKET_LEN_MAX: u64 = 64 << 10;
+
+fn len(headers: &HeaderMap) -> Option<u64> {
+    headers.get(http::header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
 
 /// What was claimed of a body and what came.
 #[derive(Clone)]
@@ -22,8 +50,17 @@ pub(super) struct Witness {
 
 impl Witness {
     /// For a request that names the hash of its XML body.
-    pub(super) fn of(method: &Method, headers: &HeaderMap) -> Option<Witness> {
-        let claimed = headers.get("x-amz-content-sha256").filter(|_| *method == Method::POST)?;
+    pub(super) fn of(method: &Method, uri: &Uri, headers: &HeaderMap) -> Option<Witness> {
+        let names =
+            |query: &str| query.split('&').any(|pair| CONFIGURATIONS.contains(&pair.split('=').next().unwrap_or_default()));
+        let small = match *method {
+            Method::POST => true,
+            Method::PUT if uri.query().is_some_and(names) => true,
+            // a bucket; or, by the host's name, an object, and then only a small one is hashed twice
+            Method::PUT => !uri.path().trim_matches('/').contains('/') && len(headers).is_some_and(|len| len <= BUCKET_LEN_MAX),
+            _ => false,
+        };
+        let claimed = headers.get("x-amz-content-sha256").filter(|_| small)?;
         let mut hash = [0; 32];
         hex::decode_to_slice(claimed.as_bytes(), &mut hash).ok()?;
         Some(Witness { claimed: hash, seen: Arc::default() })

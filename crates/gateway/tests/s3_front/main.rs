@@ -7,6 +7,7 @@ mod bodies;
 mod client;
 mod latency;
 mod listing;
+mod matrix;
 mod multipart;
 #[path = "../net/mod.rs"]
 mod net;
