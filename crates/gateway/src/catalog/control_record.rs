@@ -97,4 +97,7 @@ pub struct KeyRecord {
     /// Opens nothing from then on; zero: never ends.
     #[prost(uint64, tag = "9")]
     pub expires_ms: u64,
+    /// Token without which it opens nothing; only a temporary key has one.
+    #[prost(string, tag = "10")]
+    pub token: String,
 }

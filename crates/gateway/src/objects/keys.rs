@@ -66,6 +66,20 @@ impl KeyScope {
 pub(crate) struct Credential {
     secret: String,
     scope: KeyScope,
+    token: Option<String>,
+}
+
+/// A temporary key.
+#[derive(Debug, Clone)]
+pub struct SessionKey {
+    /// Its id and secret.
+    pub key: NewAccessKey,
+    /// To be shown with every request.
+    pub token: String,
+    /// Whose it is, as in [`KeyScope::user`].
+    pub user: String,
+    /// Opens nothing from then on.
+    pub expires: UnixMs,
 }
 
 impl Objects {
@@ -88,6 +102,56 @@ impl Objects {
             return Err(ObjectError::InvalidArgument { name: "label", reason });
         }
         scope.check()?;
+        self.insert_key(label, scope, None).await
+    }
+
+    /// Makes a temporary key that opens what `access_key` opens, for `life_ms` and not longer than that one. Those that are over are
+    /// forgotten on the way.
+    ///
+    /// # Errors
+    /// [`ObjectError::NoSuchAccessKey`]; as [`Self::create_key_for`].
+    pub async fn create_session(&self, access_key: &str, session: &str, life_ms: u64) -> Result<SessionKey, ObjectError> {
+        let scope = self.scope_of(access_key).ok_or(ObjectError::NoSuchAccessKey)?;
+        let until = self.core.network.now().plus_ms(life_ms);
+        let expires = scope.expires.map_or(until, |own| own.min(until));
+        let user = scope.user.clone();
+        let token = format!("CT{}{}", draw_secret(&*self.core.network.rng), draw_secret(&*self.core.network.rng));
+        let scope = KeyScope { expires: Some(expires), ..scope };
+        self.forget_sessions().await?;
+        let key = self.insert_key(&format!("session {session}"), scope, Some(token.clone())).await?;
+        Ok(SessionKey { key, token, user, expires })
+    }
+
+    /// Deletes the temporary keys that are over.
+    async fn forget_sessions(&self) -> Result<(), ObjectError> {
+        let now = self.core.network.now();
+        let is_over = |credential: &Credential| {
+            credential.token.is_some() && credential.scope.expires.is_some_and(|expires| now >= expires)
+        };
+        let over: Vec<String> = {
+            let keys = self.core.keys.read().unwrap_or_else(PoisonError::into_inner);
+            keys.iter().filter(|(_, key)| is_over(key)).map(|(id, _)| id.clone()).collect()
+        };
+        if over.is_empty() {
+            return Ok(());
+        }
+        let gone = over.clone();
+        let forgetting = self.core.network.catalog.change(move |txn| {
+            for access_key in gone {
+                let row = access_key.into_bytes();
+                if txn.get(Table::Keys, &row)?.is_some() {
+                    txn.delete(Table::Keys, row);
+                    txn.counters.keys = txn.counters.keys.saturating_sub(1);
+                }
+            }
+            Ok(())
+        });
+        forgetting.await?;
+        self.keys_mut(|keys| over.iter().for_each(|access_key| drop(keys.remove(access_key))));
+        Ok(())
+    }
+
+    async fn insert_key(&self, label: &str, scope: KeyScope, token: Option<String>) -> Result<NewAccessKey, ObjectError> {
         let network = &self.core.network;
         let key = NewAccessKey { access_key: draw_access_key(&*network.rng), secret_key: draw_secret(&*network.rng) };
         let record = KeyRecord {
@@ -100,6 +164,7 @@ impl Objects {
             prefix: scope.prefix.clone(),
             read_only: scope.read_only,
             expires_ms: scope.expires.map_or(0, |at| at.0),
+            token: token.clone().unwrap_or_default(),
         };
         let row = key.access_key.clone().into_bytes();
         let making = network.catalog.change(move |txn| {
@@ -112,7 +177,7 @@ impl Objects {
             Ok(())
         });
         making.await?;
-        let credential = Credential { secret: key.secret_key.clone(), scope };
+        let credential = Credential { secret: key.secret_key.clone(), scope, token };
         self.keys_mut(|keys| keys.insert(key.access_key.clone(), credential));
         Ok(key)
     }
@@ -163,6 +228,11 @@ impl Objects {
         self.valid_key(access_key).map(|credential| credential.scope)
     }
 
+    /// The token of a temporary key. From memory.
+    pub fn session_token(&self, access_key: &str) -> Option<String> {
+        self.valid_key(access_key)?.token
+    }
+
     /// Whether some key that is not revoked belongs to `user`.
     pub fn knows_user(&self, user: &str) -> bool {
         let keys = self.core.keys.read().unwrap_or_else(PoisonError::into_inner);
@@ -186,7 +256,8 @@ pub(super) fn load(db: &Db) -> Result<HashMap<String, Credential>, CatalogError>
     let valid = all_keys(db)?.into_iter().filter(|(_, record)| !record.revoked);
     let credential = |(access_key, record): (String, KeyRecord)| {
         let scope = KeyScope::of(&record);
-        (access_key, Credential { secret: record.secret, scope })
+        let token = (!record.token.is_empty()).then_some(record.token);
+        (access_key, Credential { secret: record.secret, scope, token })
     };
     Ok(valid.map(credential).collect())
 }

@@ -29,6 +29,7 @@ mod rights;
 mod server;
 mod sse;
 mod stall;
+mod sts;
 mod tags;
 mod witness;
 

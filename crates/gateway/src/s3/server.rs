@@ -25,6 +25,7 @@ use super::auth::{Guard, Keys};
 use super::cors::Cors;
 use super::front::Front;
 use super::stall::GuardedIo;
+use super::sts::Sts;
 use crate::objects::Objects;
 use crate::objects::limits;
 
@@ -120,7 +121,7 @@ pub fn router(objects: Objects, config: &S3Config) -> Result<Router, ServeError>
     }
     let mut library = s3s::config::S3Config::default();
     library.expected_region = Some(region);
-    library.sig_v4_allowed_services = vec!["s3".into()];
+    library.sig_v4_allowed_services = vec!["s3".into(), "sts".into()]; // each only for its own: see the guard
     library.enable_sig_v2 = true; // for forms alone: the front refuses it elsewhere
     library.presigned_url_max_expires_secs = PRESIGNED_SECS_MAX;
     library.presigned_url_max_skew_time_secs = CLOCK_SKEW_SECS_MAX;
@@ -136,6 +137,7 @@ pub fn router(objects: Objects, config: &S3Config) -> Result<Router, ServeError>
     let mut builder = S3ServiceBuilder::new(Mapper::new(objects.clone(), config));
     builder.set_config(Arc::new(StaticConfigProvider::new(Arc::new(library))));
     builder.set_auth(Keys { objects: objects.clone() });
+    builder.set_route(Sts { objects: objects.clone(), account: config.account.clone() });
     builder.set_access(Guard { objects: objects.clone(), account: config.account.clone() });
     if let Some(domain) = &config.domain {
         let host = SingleDomain::new(domain).map_err(|_| ServeError::Domain(domain.clone()))?;

@@ -16,7 +16,8 @@ async fn strangers_and_forgers_are_refused() {
         ("unknown key", Scope { access_key: "AKIANOBODY0000000000".into(), ..good.clone() }, 403, "InvalidAccessKeyId"),
         ("wrong secret", Scope { secret_key: "x".repeat(40), ..good.clone() }, 403, "SignatureDoesNotMatch"),
         ("other region", Scope { region: "eu-west-1".into(), ..good.clone() }, 400, "AuthorizationHeaderMalformed"),
-        ("other service", Scope { service: "sts".into(), ..good.clone() }, 501, "NotImplemented"),
+        ("other service", Scope { service: "sqs".into(), ..good.clone() }, 501, "NotImplemented"),
+        ("token service", Scope { service: "sts".into(), ..good.clone() }, 400, "AuthorizationHeaderMalformed"),
         ("20 minutes late", Scope { time: good.time - 1200, ..good.clone() }, 403, "RequestTimeTooSkewed"),
         ("20 minutes early", Scope { time: good.time + 1200, ..good.clone() }, 403, "RequestTimeTooSkewed"),
     ];
@@ -86,7 +87,8 @@ async fn a_presigned_url_does_what_it_says_for_as_long_as_it_says() {
     let too_long = world.ask_presigned(Ask::new("GET", "/bucket/k"), &now, WEEK_SECS + 1).await;
     too_long.expect_error(403, "AccessDenied");
     world.ask_presigned(Ask::new("GET", "/bucket/k"), &Scope { region: "eu".into(), ..now.clone() }, 60).await.expect(400);
-    world.ask_presigned(Ask::new("GET", "/bucket/k"), &Scope { service: "sts".into(), ..now.clone() }, 60).await.expect(501);
+    world.ask_presigned(Ask::new("GET", "/bucket/k"), &Scope { service: "sts".into(), ..now.clone() }, 60).await.expect(400);
+    world.ask_presigned(Ask::new("GET", "/bucket/k"), &Scope { service: "sqs".into(), ..now.clone() }, 60).await.expect(501);
     // signed for GET only
     let head = Ask::new("GET", "/bucket/k").presigned(&now, &world.host(), 60);
     let head = String::from_utf8(head).unwrap().replacen("GET", "DELETE", 1);

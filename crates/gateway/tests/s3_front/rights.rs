@@ -3,6 +3,7 @@
 use cairn_gateway::objects::api::KeyScope;
 
 use crate::client::Ask;
+use crate::signer::Scope;
 use crate::world::World;
 
 fn get(target: &str) -> Ask {
@@ -181,5 +182,35 @@ async fn pages_of_other_origins_are_let_in_by_rule() {
     assert_eq!(refused.header("access-control-expose-headers"), Some("etag"));
     world.ask(Ask::new("DELETE", "/bucket?cors")).await.expect(204);
     ask(preflight("http://a.example", "GET")).await.expect_error(403, "AccessForbidden");
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_temporary_key_opens_with_its_token_what_its_maker_opens() {
+    let world = World::with_bucket().await;
+    world.put("k", "kept").await;
+    let scope = KeyScope { read_only: true, ..Default::default() };
+    let reader = world.scope_for(scope).await;
+    let ask = |body: &str| Ask::new("POST", "/").header("content-type", "application/x-www-form-urlencoded").body(body);
+    let assume = ask("Action=AssumeRole&Version=2011-06-15&RoleArn=any&RoleSessionName=test&DurationSeconds=900");
+    let for_sts = Scope { service: "sts".into(), ..reader.clone() };
+    world.ask_as(assume.clone(), &reader).await.expect_error(403, "AccessDenied");
+    world.ask_as(ask("Action=AssumeRole&RoleSessionName=x"), &for_sts).await.expect_error(400, "ValidationError");
+    world.ask_as(ask("Action=GetCallerIdentity"), &for_sts).await.expect_error(400, "InvalidAction");
+    let made = world.ask_as(assume.clone(), &for_sts).await.expect(200);
+    let field = |name: &str| made.xml(name).expect("a field of the answer");
+    let session = Scope { access_key: field("AccessKeyId"), secret_key: field("SecretAccessKey"), ..reader.clone() };
+    let token = field("SessionToken");
+    let shown = |ask: Ask, token: &str| ask.header("x-amz-security-token", token);
+    assert_eq!(world.ask_as(shown(get("/bucket/k"), &token), &session).await.expect(200).text(), "kept");
+    let by_query = get("/bucket/k").query("X-Amz-Security-Token", &token);
+    assert_eq!(world.ask_presigned(by_query, &session, 60).await.expect(200).text(), "kept");
+    world.ask_as(get("/bucket/k"), &session).await.expect_error(400, "InvalidToken");
+    world.ask_as(shown(get("/bucket/k"), "other"), &session).await.expect_error(400, "InvalidToken");
+    world.ask_as(shown(get("/bucket/k"), &token), &reader).await.expect_error(400, "InvalidToken");
+    world.ask_as(shown(put("/bucket/x", ""), &token), &session).await.expect_error(403, "AccessDenied");
+    let again = Scope { service: "sts".into(), ..session };
+    world.ask_as(shown(assume, &token), &again).await.expect_error(403, "AccessDenied");
+    world.ask_as(get("/bucket/k"), &for_sts).await.expect_error(400, "AuthorizationHeaderMalformed");
     world.stop().await;
 }
