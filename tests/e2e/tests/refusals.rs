@@ -52,6 +52,46 @@ fn only_known_keys_come_in_and_a_revoked_one_is_refused_from_then_on() -> Result
 }
 
 #[test]
+fn a_limited_key_stays_limited_after_a_restart() -> Result<()> {
+    let mut net = Localnet::start(4)?;
+    let owner = net.s3()?;
+    owner.create_bucket("door")?;
+    owner.put("door", "in/a", b"hello")?;
+    owner.put("door", "out", b"closed")?;
+    let flags = ["--bucket", "door", "--prefix", "in/", "--read-only", "--expires", "1h"];
+    let key = |flags: &[&str]| -> Result<(String, String)> {
+        let made = cli::json(&net, &[&["key", "create"], flags].concat())?;
+        let part = |name: &str| made[name].as_str().map(String::from).with_context(|| format!("no {name} in {made}"));
+        Ok((part("access_key")?, part("secret_key")?))
+    };
+    let (limited, ann) = (key(&flags)?, key(&["--user", "ann"])?);
+    ensure!(cli::code(&net, &["key", "create", "--prefix", "in/"])? == 2, "a prefix without a bucket");
+    let listed = cli::text(&net, &["key", "list"])?;
+    ensure!(listed.contains("bucket door  prefix in/  read-only  until ") && listed.contains("user ann"), "{listed}");
+    for restarted in [false, true] {
+        if restarted {
+            net.kill_gateway()?;
+            net.restart_gateway()?;
+        }
+        let owner = net.s3()?;
+        let (limited, ann) = (owner.with_keys(&limited.0, &limited.1), owner.with_keys(&ann.0, &ann.1));
+        ensure!(limited.get("door", "in/a")? == b"hello", "what it opens");
+        for (who, s3, method, key) in [
+            ("limited", &limited, "GET", "out"),
+            ("limited", &limited, "PUT", "in/b"),
+            ("limited", &limited, "DELETE", "in/a"),
+            ("ann", &ann, "GET", "in/a"),
+            ("ann", &ann, "GET", ""),
+        ] {
+            let body = if method == "PUT" { Body::Bytes(b"x") } else { Body::Empty };
+            let (status, said) = status(s3, method, key, body)?;
+            ensure!(status == 403, "{who}, {method} {key:?}: {status} {said}");
+        }
+    }
+    Ok(())
+}
+
+#[test]
 fn a_request_without_a_signature_is_refused() -> Result<()> {
     let net = Localnet::start(4)?;
     net.s3()?.create_bucket("door")?;

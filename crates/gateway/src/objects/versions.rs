@@ -137,7 +137,8 @@ impl KeyAt<'_> {
     ) -> Result<(), ObjectError> {
         let present = self.current(txn)?;
         conditions.check(present.as_ref().map(|present| present.record.etag.as_str()))?;
-        if record.named() != (self.versioning == Versioning::Enabled) {
+        let keeps = self.versioning != Versioning::Off;
+        if record.named() != (self.versioning == Versioning::Enabled) || (record.delete_marker() && !keeps) {
             return Err(ObjectError::Replaced);
         }
         let replaced = if record.named() { None } else { self.null(txn)? };
