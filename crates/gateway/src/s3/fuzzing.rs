@@ -23,6 +23,7 @@ pub fn value(text: &str) {
     if let Ok(algorithm) = checksum::algorithm(text) {
         assert_eq!(checksum::algorithm(checksum::algorithm_name(algorithm).as_str()).ok(), Some(algorithm));
     }
+    rules(text);
     let algorithms = [
         ChecksumAlgorithm::Crc32,
         ChecksumAlgorithm::Crc32c,
@@ -34,6 +35,34 @@ pub fn value(text: &str) {
         if let Ok(value) = checksum::value(algorithm, text) {
             assert_eq!(value.len(), algorithm.len());
         }
+    }
+}
+
+/// Reads a text as each configuration of a bucket: what is understood must be judged without a panic.
+fn rules(text: &str) {
+    use crate::rules::{acl, lifecycle, policy};
+    if let Ok(policy) = policy::Policy::parse(text, "bucket") {
+        let context = |key: &str| (!key.is_empty()).then(|| vec![text.to_owned()]);
+        let ask =
+            policy::Ask { user: Some("me"), action: "s3:GetObject", resource: "arn:aws:s3:::bucket/key", context: &context };
+        let verdict = policy.judge(&ask);
+        assert!(verdict != policy::Verdict::Allow || policy::Policy::closed().judge(&ask) == policy::Verdict::Deny);
+        let _ = policy.is_public();
+    }
+    let acl = acl::Acl::decode(text, "me");
+    assert_eq!(acl::Acl::decode(&acl.encode(), "me"), acl);
+    let _ = acl::Acl::parse_grants(text, acl::Permission::Read);
+    if let Some(name) = crate::objects::api::VersionRef::parse(text) {
+        assert_eq!(name.to_string(), text);
+    }
+    if let Ok(configuration) = super::config::from_xml::<dto::BucketLifecycleConfiguration>(text)
+        && let Ok(checked) = lifecycle::checked(configuration)
+    {
+        assert!(checked.rules.iter().all(|rule| rule.id.is_some()));
+    }
+    if let Ok(configuration) = super::config::from_xml::<dto::CORSConfiguration>(text) {
+        let ask = crate::rules::cors::Ask { origin: text, method: "GET", headers: Some(text) };
+        let _ = (crate::rules::cors::check(&configuration), crate::rules::cors::answer(&configuration, &ask));
     }
 }
 
