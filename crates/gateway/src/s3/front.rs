@@ -143,7 +143,7 @@ fn policy_refusal(response: &Response<s3s::Body>) -> Option<Response<s3s::Body>>
     failed.then(|| error_response(refused(S3ErrorCode::AccessDenied, "Invalid according to Policy: Policy Condition failed")))
 }
 
-/// Refuses what must not reach the S3 library: it would hold the file of a form of unknown length in memory.
+/// Refuses what must not reach the S3 library: it would hold the file of a form of unknown length in memory, and fails over its own words.
 fn early_refusal(request: &Parts) -> Option<S3Error> {
     let form = request
         .headers
@@ -158,12 +158,23 @@ fn early_refusal(request: &Parts) -> Option<S3Error> {
         let message = "The authorization mechanism you have provided is not supported. Please use AWS4-HMAC-SHA256.";
         return Some(refused(S3ErrorCode::InvalidRequest, message));
     }
+    // The library's refusals repeat what they refuse, and XML could not hold this.
+    let unspeakable = |(name, value): (&str, &str)| {
+        let text = percent_encoding::percent_decode_str(value).decode_utf8_lossy();
+        !LISTED.contains(&name) && !super::list::fits_xml(&text)
+    };
+    if let Some((name, _)) = query().find(|pair| unspeakable(*pair)) {
+        return Some(refused(S3ErrorCode::InvalidArgument, format!("The value of {name} has a character that XML cannot hold")));
+    }
     let expires = query().find(|(name, _)| *name == "X-Amz-Expires");
     if expires.is_some_and(|(_, secs)| !secs.parse().is_ok_and(|secs: u32| (1..=PRESIGNED_SECS_MAX).contains(&secs))) {
         return Some(refused(S3ErrorCode::AccessDenied, "X-Amz-Expires must be between 1 second and a week"));
     }
     None
 }
+
+/// Parameters of listings, whose answers can be url-encoded, so that any value will do.
+const LISTED: [&str; 6] = ["prefix", "delimiter", "marker", "start-after", "key-marker", "upload-id-marker"];
 
 fn error_response(error: S3Error) -> Response<s3s::Body> {
     error.to_http_response().unwrap_or_else(|_| {

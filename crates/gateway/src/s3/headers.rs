@@ -90,6 +90,9 @@ pub(super) fn tags(header: &str) -> S3Result<BTreeMap<String, String>> {
         if name.is_empty() || name.chars().count() > 128 || value.chars().count() > 256 {
             return Err(refused(S3ErrorCode::InvalidTag, "A tag key has 1 to 128 characters, a tag value up to 256"));
         }
+        if ![&name, &value].into_iter().all(|text| super::list::fits_xml(text)) {
+            return Err(refused(S3ErrorCode::InvalidTag, "A tag has a character that XML cannot hold"));
+        }
         if tags.insert(name, value).is_some() {
             return Err(refused(S3ErrorCode::InvalidTag, "Cannot provide multiple Tags with the same key"));
         }

@@ -21,6 +21,11 @@ const KEPT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.')
 /// First byte of a continuation token: its format.
 const TOKEN_FORMAT: u8 = 1;
 
+/// Whether XML 1.0 has a form for every character of a text.
+pub(super) fn fits_xml(text: &str) -> bool {
+    text.chars().all(|c| (c >= ' ' || matches!(c, '\t' | '\n' | '\r')) && !matches!(c, '\u{fffe}' | '\u{ffff}'))
+}
+
 /// How keys are written in an answer.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Encoding {
@@ -38,10 +43,7 @@ impl Encoding {
 
     /// The same, or `url` when a text has a character that XML cannot hold: the answer then says so, as if it had been asked for.
     pub(super) fn for_all<'a>(self, texts: impl IntoIterator<Item = &'a str>) -> Encoding {
-        let unspeakable = |text: &str| {
-            text.chars().any(|c| (c < ' ' && !matches!(c, '\t' | '\n' | '\r')) || matches!(c, '\u{fffe}' | '\u{ffff}'))
-        };
-        Encoding { url: self.url || texts.into_iter().any(unspeakable) }
+        Encoding { url: self.url || !texts.into_iter().all(fits_xml) }
     }
 
     pub(super) fn key(self, key: &str) -> String {

@@ -46,7 +46,7 @@ pub(super) async fn create(
         control,
         initiator: access.user_name().to_owned(),
     };
-    if Encoding::default().for_all([&*input.key]).shown().is_some() {
+    if !super::list::fits_xml(&input.key) {
         // Its answers name the key, and have no other way to write it.
         let message = "A key with characters that XML cannot hold cannot be uploaded in parts; put it in one request";
         return Err(refused(S3ErrorCode::InvalidArgument, message));

@@ -89,3 +89,20 @@ async fn a_bucket_without_versions_lists_null_versions() {
     assert_eq!(versioning.xml("Status"), None);
     world.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_an_answer_cannot_hold_is_refused_and_never_an_internal_error() {
+    let world = World::with_bucket().await;
+    for (odd, encoded) in [("\0t<", "%00t%3C"), ("\u{1f}", "%1F"), ("\u{fffe}", "%EF%BF%BE")] {
+        for name in ["prefix", "x-id", "continuation-token", "any"] {
+            world.ask(Ask::new("GET", "/").query(name, odd)).await.expect_error(400, "InvalidArgument");
+        }
+        world.ask(Ask::new("GET", "/bucket").query("prefix", odd).query("delimiter", odd)).await.expect(200);
+        let tagged = Ask::new("PUT", "/bucket/tagged").header("x-amz-tagging", &format!("name={encoded}")).body("x");
+        world.ask(tagged).await.expect_error(400, "InvalidTag");
+        world.ask(Ask::new("POST", &format!("/bucket/{odd}?uploads"))).await.expect_error(400, "InvalidArgument");
+        world.put(odd, "x").await;
+        assert_eq!(world.get(odd).await.expect(200).text(), "x", "{odd:?}");
+    }
+    world.stop().await;
+}

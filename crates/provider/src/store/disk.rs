@@ -56,7 +56,8 @@ impl<'de> serde::Deserialize<'de> for DiskId {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
         let wrong = || serde::de::Error::custom("a disk id has 32 hex digits");
-        if text.len() != 32 || !text.is_ascii() {
+        // Digits only: the parser below would take a sign.
+        if text.len() != 32 || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
             return Err(wrong());
         }
         let mut id = [0; 16];
@@ -263,7 +264,7 @@ impl Disk {
             return 0;
         }
         let space = *guard(&self.space);
-        let quota_free_len = self.quota_len.saturating_sub(space.used.len + space.reserved_len);
+        let quota_free_len = self.quota_len.saturating_sub(space.used.len.saturating_add(space.reserved_len));
         let fs_free_len = fs_free_len(&self.path).unwrap_or(0);
         quota_free_len.min(fs_free_len.saturating_sub(space.reserved_len).saturating_sub(self.reserve_len))
     }
@@ -293,11 +294,15 @@ impl Disk {
         };
         if allocation.current.as_ref().is_none_or(full) {
             let volume = allocation.next_volume;
+            let next_volume = volume.checked_add(1).ok_or_else(|| {
+                self.fail("its volumes have no numbers left; rent out a new directory".into(), false);
+                StoreError::Disk("no volume number is left".into())
+            })?;
             let file = self.volumes.create(volume).map_err(|error| {
                 self.fail(format!("cannot make volume {volume}: {error}"), error.kind() == std::io::ErrorKind::StorageFull);
                 StoreError::Disk(error.to_string())
             })?;
-            allocation.next_volume = volume + 1;
+            allocation.next_volume = next_volume;
             allocation.current = Some(Current { volume, file, next_offset: 0, written_len: 0 });
         }
         let current = allocation.current.as_mut().expect("made above where there was none");
@@ -408,8 +413,12 @@ fn collect(path: &Path, index: &Index, volumes: &Volumes) -> Result<(Allocation,
     }
     let found = volumes.found().map_err(io)?;
     let mut rows: HashMap<VolumeId, VolumeRow> = index.volumes().map_err(failed)?.into_iter().collect();
-    let mut next_volume = index.next_volume().map_err(failed)?;
-    next_volume = found.iter().chain(rows.keys()).fold(next_volume, |next, volume| next.max(volume + 1));
+    let last = found.iter().chain(rows.keys()).max();
+    let after = last.map_or(Some(0), |last| last.checked_add(1)).ok_or_else(|| OpenError::Index {
+        path: path.into(),
+        reason: format!("volume {} is the last number there is, and no disk comes that far", VolumeId::MAX),
+    })?;
+    let next_volume = index.next_volume().map_err(failed)?.max(after);
     let (mut collected_len, mut current) = (0, None);
     for volume in &found {
         let mut row = rows.remove(volume).unwrap_or_default();

@@ -207,6 +207,27 @@ async fn directories_that_are_not_this_nodes_are_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_volume_with_the_last_number_there_is_is_damage() {
+    let bed = Bed::new(1);
+    drop(bed.open().expect("a fresh directory"));
+    let foreign = bed.disk_path(0).join(format!("volumes/{}.vol", u32::MAX));
+    std::fs::write(&foreign, "x").expect("room");
+    assert!(matches!(bed.open(), Err(OpenError::Index { reason, .. }) if reason.contains("last number")));
+    std::fs::remove_file(&foreign).expect("it is there");
+    drop(bed.open().expect("all as it was"));
+}
+
+#[test]
+fn a_disk_id_is_hex_digits_and_no_sign() {
+    let read = |text: &str| serde_json::from_str::<disk::DiskId>(&format!("{text:?}")).ok();
+    let id = "00112233445566778899aabbccddeeff";
+    assert_eq!(read(&id.to_uppercase()).map(|id| id.to_string()).as_deref(), Some(id));
+    for text in [&id.replacen("44", "+4", 1), &id[..30], &id.replacen("00", "é", 1), &id.replacen("00", " 0", 1)] {
+        assert_eq!(read(text), None, "{text}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn configurations_that_cannot_be_meant_are_refused() {
     let bed = Bed::new(1);
     let with = |disks: Vec<DiskConfig>| Bed { config: StoreConfig { disks, ..bed.config.clone() }, ..Bed::new(0) };
