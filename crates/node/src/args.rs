@@ -22,9 +22,9 @@ pub struct Cairn {
     /// What every command knows.
     #[command(flatten)]
     pub common: Common,
-    /// What to do.
+    /// What to do; nothing: say what can be done next.
     #[command(subcommand)]
-    pub command: Command,
+    pub command: Option<Command>,
 }
 
 /// What every command knows.
@@ -101,6 +101,26 @@ pub enum Command {
     Status(Status),
     /// Print the effective configuration of a role, in the form of a configuration file
     Config(Config),
+    /// Print a shell's completions, such as: cairn completions bash > ~/.local/share/bash-completion/completions/cairn
+    Completions(Completions),
+    /// Write the manual pages, such as: cairn man ~/.local/share/man/man1
+    Man(Man),
+}
+
+/// `cairn completions`
+#[derive(Debug, Args)]
+pub struct Completions {
+    /// Whose
+    #[arg(value_enum)]
+    pub shell: clap_complete::Shell,
+}
+
+/// `cairn man`
+#[derive(Debug, Args)]
+pub struct Man {
+    /// Directory for the pages; it is made
+    #[arg(value_name = "DIR")]
+    pub dir: PathBuf,
 }
 
 /// `cairn init`
@@ -436,7 +456,7 @@ mod tests {
             ("config", false),
             ("init --phrase-file f --phrase-stdin", false),
             ("init --role provider --index 2 --json", true),
-            ("", false),
+            ("", true),
         ] {
             let parsed = Cairn::try_parse_from(std::iter::once("cairn").chain(line.split_whitespace()));
             assert_eq!(parsed.is_ok(), good, "{line}: {parsed:?}");

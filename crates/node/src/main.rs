@@ -6,6 +6,7 @@ mod args;
 mod collect;
 mod config;
 mod doctor;
+mod first;
 mod health;
 mod home;
 mod init;
@@ -51,7 +52,7 @@ fn main() {
 
 fn start(cairn: Cairn) -> Result<()> {
     let level = match &cairn.command {
-        Command::Provider(_) | Command::Gateway(_) | Command::Peer(_) | Command::Chain(_) | Command::Localnet(_) => "info",
+        Some(Command::Provider(_) | Command::Gateway(_) | Command::Peer(_) | Command::Chain(_) | Command::Localnet(_)) => "info",
         _ => "warn",
     };
     telemetry::start(&cairn.common, level)?;
@@ -67,9 +68,12 @@ fn start(cairn: Cairn) -> Result<()> {
 
 async fn run(cairn: Cairn) -> Result<()> {
     let Cairn { common, command } = cairn;
+    let Some(command) = command else { return first::first() };
     match command {
         Command::Init(args) => init::init(args),
         Command::Config(args) => init::config(args, &common),
+        Command::Completions(args) => first::completions(&args),
+        Command::Man(args) => first::man(&args),
         Command::Provider(args) => {
             let file = File::read(common.config.as_deref())?;
             let network = Network::from(args.network.over(file.network));
