@@ -2,7 +2,6 @@
 //!
 //! Never: a change of a node; only its directory is looked at. Limits: nothing waits.
 
-use std::io::Write;
 use std::path::Path;
 
 use anyhow::{Context, Result};
@@ -92,7 +91,8 @@ fn guide(provider: Stage, gateway: Stage) -> String {
 pub fn completions(args: &args::Completions) -> Result<()> {
     let mut script = Vec::new();
     clap_complete::generate(args.shell, &mut Cairn::command(), "cairn", &mut script);
-    std::io::stdout().lock().write_all(&script).context("cannot write the completions")
+    say(String::from_utf8(script).context("clap writes UTF-8")?.trim_end());
+    Ok(())
 }
 
 /// Runs `cairn man`: a page for the program and one for each command.

@@ -71,13 +71,13 @@ pub(super) async fn list(mapper: &Mapper, request: S3Request<ListBucketsInput>) 
         Some(max) if (1..=10_000).contains(&max) => usize::try_from(max).unwrap_or(PAGE_MAX),
         Some(_) => return Err(refused(S3ErrorCode::InvalidArgument, "Argument max-buckets must be between 1 and 10000")),
     };
-    let mut found = mapper.objects.list_buckets().await.map_err(s3_error)?;
     let prefix = input.prefix.unwrap_or_default();
     // The answer shows it and, other than a listing of keys, has no encoding for it.
     if !super::list::fits_xml(&prefix) {
         return Err(refused(S3ErrorCode::InvalidArgument, "The prefix has a character that XML cannot hold"));
     }
     let after = input.continuation_token.map(|token| super::list::key_of_token(&token)).transpose()?;
+    let mut found = mapper.objects.list_buckets().await.map_err(s3_error)?;
     found.retain(|bucket| bucket.owner == user);
     found.retain(|bucket| bucket.name.starts_with(&prefix) && after.as_ref().is_none_or(|after| bucket.name > *after));
     found.sort_by(|one, other| one.name.cmp(&other.name));

@@ -82,25 +82,12 @@ pub(super) fn tags(header: &str) -> S3Result<BTreeMap<String, String>> {
         percent_encoding::percent_decode_str(&text).decode_utf8().map(|text| text.into_owned())
     };
     let invalid = || refused(S3ErrorCode::InvalidTag, "The header 'x-amz-tagging' shall be encoded as UTF-8 then URLEncoded");
-    let mut tags = BTreeMap::new();
-    for pair in header.split('&').filter(|pair| !pair.is_empty()) {
+    let tag = |pair: &str| {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-        let name = decode(name).map_err(|_| invalid())?;
-        let value = decode(value).map_err(|_| invalid())?;
-        if name.is_empty() || name.chars().count() > 128 || value.chars().count() > 256 {
-            return Err(refused(S3ErrorCode::InvalidTag, "A tag key has 1 to 128 characters, a tag value up to 256"));
-        }
-        if ![&name, &value].into_iter().all(|text| super::list::fits_xml(text)) {
-            return Err(refused(S3ErrorCode::InvalidTag, "A tag has a character that XML cannot hold"));
-        }
-        if tags.insert(name, value).is_some() {
-            return Err(refused(S3ErrorCode::InvalidTag, "Cannot provide multiple Tags with the same key"));
-        }
-    }
-    if tags.len() > limits::TAGS_MAX {
-        return Err(refused(S3ErrorCode::InvalidTag, "Object tags cannot be greater than 10"));
-    }
-    Ok(tags)
+        Ok(dto::Tag { key: Some(decode(name).map_err(|_| invalid())?), value: Some(decode(value).map_err(|_| invalid())?) })
+    };
+    let tags = header.split('&').filter(|pair| !pair.is_empty()).map(tag).collect::<S3Result<Vec<_>>>()?;
+    super::tags::tag_map(&tags, limits::TAGS_MAX)
 }
 
 /// Storage class of a write; `None` is STANDARD.

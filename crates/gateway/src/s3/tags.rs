@@ -18,7 +18,7 @@ use crate::objects::limits::TAGS_MAX;
 /// A set of tags as a map.
 ///
 /// # Errors
-/// InvalidTag; BadRequest for too many.
+/// InvalidTag.
 pub(super) fn tag_map(tags: &[Tag], max: usize) -> S3Result<BTreeMap<String, String>> {
     if tags.len() > max {
         return Err(refused(S3ErrorCode::InvalidTag, format!("At most {max} tags are allowed")));
@@ -31,6 +31,9 @@ pub(super) fn tag_map(tags: &[Tag], max: usize) -> S3Result<BTreeMap<String, Str
         }
         if value.chars().count() > 256 {
             return Err(refused(S3ErrorCode::InvalidTag, "The TagValue you have provided is invalid"));
+        }
+        if ![key, value].into_iter().all(|text| super::list::fits_xml(text)) {
+            return Err(refused(S3ErrorCode::InvalidTag, "A tag has a character that XML cannot hold"));
         }
         if map.insert(key.clone(), value.clone()).is_some() {
             return Err(refused(S3ErrorCode::InvalidTag, "Cannot provide multiple Tags with the same key"));

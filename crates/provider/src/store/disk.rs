@@ -55,15 +55,8 @@ impl serde::Serialize for DiskId {
 impl<'de> serde::Deserialize<'de> for DiskId {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
-        let wrong = || serde::de::Error::custom("a disk id has 32 hex digits");
-        // Digits only: the parser below would take a sign.
-        if text.len() != 32 || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-            return Err(wrong());
-        }
         let mut id = [0; 16];
-        for (at, byte) in id.iter_mut().enumerate() {
-            *byte = u8::from_str_radix(&text[2 * at..2 * at + 2], 16).map_err(|_| wrong())?;
-        }
+        hex::decode_to_slice(&text, &mut id).map_err(|_| serde::de::Error::custom("a disk id has 32 hex digits"))?;
         Ok(DiskId(id))
     }
 }
