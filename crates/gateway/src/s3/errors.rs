@@ -44,6 +44,11 @@ const STALLED: BodyRefusal = BodyRefusal {
     message: "Your socket connection to the server was not read from or written to within the timeout period.",
 };
 
+/// What a sender hears whose body stopped arriving.
+pub(super) fn stalled() -> S3Error {
+    custom(STALLED.code, StatusCode::BAD_REQUEST, STALLED.message)
+}
+
 /// What is wrong with a body that ended in `error`.
 pub(super) fn body_error(error: Box<dyn StdError + Send + Sync>) -> BodyError {
     match refusal(error.as_ref()) {

@@ -91,10 +91,12 @@ impl Front {
     async fn pass_on(&self, mut parts: Parts, body: Drained<Body>, id: &RequestId) -> Response<s3s::Body> {
         parts.extensions.insert(id.clone());
         let witness = Witness::of(&parts.method, &parts.uri, &parts.headers);
+        let mut broken = Arc::default();
         let body = match hyper::body::Body::is_end_stream(&body) {
             true => s3s::Body::empty(),
             false => {
                 let guarded = GuardedBody::new(body, self.body_idle);
+                broken = guarded.broken();
                 s3s::Body::http_body_unsync(WitnessedBody::new(guarded, witness.clone()))
             }
         };
@@ -102,6 +104,9 @@ impl Front {
             tracing::error!(request_id = %id.0, %error, "the S3 library failed");
             error_response(S3ErrorCode::InternalError.into())
         });
+        if response.status() == StatusCode::INTERNAL_SERVER_ERROR && broken.load(Ordering::Relaxed) {
+            return error_response(super::errors::stalled());
+        }
         match witness {
             Some(witness) if response.status() == StatusCode::INTERNAL_SERVER_ERROR && witness.contradicts() => {
                 error_response(hash_mismatch())

@@ -5,6 +5,8 @@
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -49,11 +51,17 @@ impl Patience {
 pub(super) struct GuardedBody<B> {
     inner: B,
     patience: Patience,
+    broken: Arc<AtomicBool>,
 }
 
 impl<B> GuardedBody<B> {
     pub(super) fn new(inner: B, idle: Duration) -> GuardedBody<B> {
-        GuardedBody { inner, patience: Patience::new(idle) }
+        GuardedBody { inner, patience: Patience::new(idle), broken: Arc::default() }
+    }
+
+    /// Becomes true when the body breaks off before its end: the sender's doing, which the S3 library calls an internal error.
+    pub(super) fn broken(&self) -> Arc<AtomicBool> {
+        self.broken.clone()
     }
 }
 
@@ -69,10 +77,12 @@ where
         match Pin::new(&mut self.inner).poll_frame(cx) {
             Poll::Ready(frame) => {
                 self.patience.progress();
+                self.broken.fetch_or(matches!(frame, Some(Err(_))), Ordering::Relaxed);
                 Poll::Ready(frame.map(|frame| frame.map_err(Into::into)))
             }
             Poll::Pending => {
                 ready!(self.patience.poll_lost(cx));
+                self.broken.store(true, Ordering::Relaxed);
                 Poll::Ready(Some(Err(Box::new(BodyStalled))))
             }
         }
