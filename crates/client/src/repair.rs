@@ -133,9 +133,9 @@ pub(crate) async fn check(inner: &Arc<Inner>, providers: Vec<(NodeId, DealId)>) 
     asked.buffer_unordered(CHECKS_MAX).collect::<()>().await;
 }
 
-fn is_lost(inner: &Inner, place: &ShardPlace) -> bool {
-    let gone = inner.absent.since(place.provider).is_some_and(|since| since.elapsed() >= inner.config.lost_after);
-    gone || inner.pay.as_ref().is_some_and(|pay| pay.has_lost(place.provider))
+fn is_lost(inner: &Inner, provider: NodeId) -> bool {
+    let gone = inner.absent.since(provider).is_some_and(|since| since.elapsed() >= inner.config.lost_after);
+    gone || inner.pay.as_ref().is_some_and(|pay| pay.has_lost(provider))
 }
 
 pub(crate) fn health(inner: &Inner, segment: &SegmentManifest) -> SegmentHealth {
@@ -147,7 +147,7 @@ pub(crate) fn health(inner: &Inner, segment: &SegmentManifest) -> SegmentHealth 
         }
         health.total += 1;
         match place {
-            Some(place) if is_lost(inner, place) => health.lost += 1,
+            Some(place) if is_lost(inner, place.provider) => health.lost += 1,
             Some(place) => {
                 health.live += 1;
                 health.silent += usize::from(inner.absent.since(place.provider).is_some());
@@ -171,7 +171,7 @@ pub(crate) async fn repair(inner: &Arc<Inner>, manifest: &Manifest, index: usize
         return Err(RepairError::TooFew { have: health.live, need: health.needed });
     }
     let layout = Layout::new(segment.redundancy, segment.plain_len).map_err(|error| RepairError::Failed(error.to_string()))?;
-    let lost = |place: &ShardPlace| is_lost(inner, place);
+    let lost = |place: &ShardPlace| is_lost(inner, place.provider);
     let label = label_of(inner, segment, manifest.blob).await?;
     let mut working = segment.clone();
     let mut guard = inner.in_flight.guard();
@@ -233,7 +233,7 @@ fn spares(
 /// What the segment's labels say, from any live shard; only the shard's number differs between them.
 async fn label_of(inner: &Arc<Inner>, segment: &SegmentManifest, blob: BlobId) -> Result<Label, RepairError> {
     let mut last = String::from("no shard is live");
-    for place in segment.shards.iter().flatten().filter(|place| !is_lost(inner, place)) {
+    for place in segment.shards.iter().flatten().filter(|place| !is_lost(inner, place.provider)) {
         match label_at(inner, place, segment.id).await {
             Ok(label) if label.blob == blob && label.plain_len == segment.plain_len => return Ok(label),
             Ok(_) => last = format!("{} gives the label of something else", place.provider),
@@ -267,6 +267,11 @@ impl crate::Client {
     /// [`crate::Client::segment_health`].
     pub async fn check_providers(&self, providers: Vec<(NodeId, DealId)>) {
         check(&self.0, providers).await;
+    }
+
+    /// Whether shards at a provider count as live.
+    pub fn relies_on(&self, provider: NodeId) -> bool {
+        !is_lost(&self.0, provider)
     }
 
     /// How a segment stands by what is known of its providers.

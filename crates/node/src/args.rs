@@ -9,7 +9,7 @@ use clap::{Args, Parser, Subcommand};
 pub use localnet::*;
 pub use money::*;
 
-use crate::config::{GatewayLayer, NetworkLayer, PeerLayer, ProviderLayer};
+use crate::config::{DashboardLayer, GatewayLayer, NetworkLayer, PeerLayer, ProviderLayer};
 use crate::home::Role;
 use crate::telemetry::LogFormat;
 
@@ -55,7 +55,7 @@ pub enum Command {
     /// Rent out disk space
     Provider(Box<RunProvider>),
     /// Serve the S3 endpoint and the native commands (put, get, ls, rm, stat)
-    Gateway(RunGateway),
+    Gateway(Box<RunGateway>),
     /// Run a plain node that helps others to find each other
     #[command(alias = "bootstrap")]
     Peer(RunPeer),
@@ -95,6 +95,8 @@ pub enum Command {
     Ledger(Journal),
     /// The wallet of a node: what it holds, how credits come in and go out
     Wallet(Wallet),
+    /// Print the address of a node's dashboard, or make a new first token when its password was forgotten
+    Dashboard(Dashboard),
     /// Check this machine and this node, and say how to mend what is wrong
     Doctor(Doctor),
     /// Show what the daemon of a data directory is doing
@@ -155,6 +157,9 @@ pub struct RunProvider {
     /// Network.
     #[command(flatten)]
     pub network: NetworkLayer,
+    /// Dashboard.
+    #[command(flatten)]
+    pub dashboard: DashboardLayer,
 }
 
 /// `cairn gateway`
@@ -166,6 +171,9 @@ pub struct RunGateway {
     /// Network.
     #[command(flatten)]
     pub network: NetworkLayer,
+    /// Dashboard.
+    #[command(flatten)]
+    pub dashboard: DashboardLayer,
 }
 
 /// `cairn peer`
@@ -356,6 +364,20 @@ pub struct Doctor {
     pub network: NetworkLayer,
 }
 
+/// `cairn dashboard`
+#[derive(Debug, Args)]
+pub struct Dashboard {
+    /// Data directory of a node, or of a localnet [default: the default directories that exist]
+    #[arg(long, env = "CAIRN_DIR", value_name = "DIR")]
+    pub dir: Option<PathBuf>,
+    /// Forget the password and end all sessions; the address that is printed lets a new one be chosen
+    #[arg(long)]
+    pub reset: bool,
+    /// One JSON line on standard output
+    #[arg(long)]
+    pub json: bool,
+}
+
 /// `cairn status`
 #[derive(Debug, Args)]
 pub struct Status {
@@ -381,7 +403,7 @@ pub enum ConfigRole {
     /// Of a provider
     Provider(Box<RunProvider>),
     /// Of a gateway
-    Gateway(RunGateway),
+    Gateway(Box<RunGateway>),
     /// Of a plain peer
     Peer(RunPeer),
     /// Of a ledger of one's own

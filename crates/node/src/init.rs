@@ -8,7 +8,7 @@ use cairn_types::port::draw;
 use serde_json::json;
 
 use crate::args::{self, Common, ConfigRole};
-use crate::config::{Chain, File, Gateway, Network, Peer, Provider, dir_or_default};
+use crate::config::{self, Chain, Dashboard, File, Gateway, Network, Peer, Provider, dir_or_default};
 use crate::home::{self, PHRASE_FILE_LEN_MAX, Role};
 use crate::outcome::{say, say_json};
 use crate::world::SystemRng;
@@ -49,10 +49,14 @@ pub fn config(args: args::Config, common: &Common) -> Result<()> {
     let file = File::read(common.config.as_deref())?;
     let effective = match args.role {
         ConfigRole::Provider(run) => {
-            json!({"network": Network::from(run.network.over(file.network)), "provider": Provider::new(run.provider.over(file.provider))?})
+            let dashboard = Dashboard::new(run.dashboard.over(file.dashboard), config::PROVIDER_PORT);
+            let provider = Provider::new(run.provider.over(file.provider))?;
+            json!({"network": Network::from(run.network.over(file.network)), "dashboard": dashboard, "provider": provider})
         }
         ConfigRole::Gateway(run) => {
-            json!({"network": Network::from(run.network.over(file.network)), "gateway": Gateway::new(run.gateway.over(file.gateway))?})
+            let dashboard = Dashboard::new(run.dashboard.over(file.dashboard), config::GATEWAY_PORT);
+            let gateway = Gateway::new(run.gateway.over(file.gateway))?;
+            json!({"network": Network::from(run.network.over(file.network)), "dashboard": dashboard, "gateway": gateway})
         }
         ConfigRole::Peer(run) => {
             json!({"network": Network::from(run.network.over(file.network)), "peer": Peer::new(run.peer.over(file.peer))?})

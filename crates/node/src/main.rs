@@ -2,9 +2,11 @@
 //!
 //! Never: logic of a role. Limits: see each command.
 
+mod answer;
 mod args;
 mod collect;
 mod config;
+mod dashboard;
 mod doctor;
 mod first;
 mod health;
@@ -31,7 +33,7 @@ use anyhow::{Context, Result};
 use args::{Cairn, Command};
 use clap::Parser;
 use config::File;
-use config::{Gateway, Network, Peer, Provider};
+use config::{Dashboard, Gateway, Network, Peer, Provider};
 
 /// Blocking jobs of the runtime itself; the store and the catalog bound their own below this.
 const BLOCKING_THREADS_MAX: usize = 64;
@@ -77,12 +79,15 @@ async fn run(cairn: Cairn) -> Result<()> {
         Command::Provider(args) => {
             let file = File::read(common.config.as_deref())?;
             let network = Network::from(args.network.over(file.network));
-            role::provider::run(Provider::new(args.provider.over(file.provider))?, network, common.stop_at_stdin_end).await
+            let dashboard = Dashboard::new(args.dashboard.over(file.dashboard), config::PROVIDER_PORT);
+            role::provider::run(Provider::new(args.provider.over(file.provider))?, network, dashboard, common.stop_at_stdin_end)
+                .await
         }
         Command::Gateway(args) => {
             let file = File::read(common.config.as_deref())?;
             let network = Network::from(args.network.over(file.network));
-            role::gateway::run(Gateway::new(args.gateway.over(file.gateway))?, network, common.stop_at_stdin_end).await
+            let dashboard = Dashboard::new(args.dashboard.over(file.dashboard), config::GATEWAY_PORT);
+            role::gateway::run(Gateway::new(args.gateway.over(file.gateway))?, network, dashboard, common.stop_at_stdin_end).await
         }
         Command::Peer(args) => {
             let file = File::read(common.config.as_deref())?;
@@ -113,6 +118,7 @@ async fn run(cairn: Cairn) -> Result<()> {
         Command::Ledger(args) => ledger::show::journal(args).await,
         Command::Wallet(args) => ledger::wallet::wallet(args).await,
         Command::Key(args) => key::key(args).await,
+        Command::Dashboard(args) => dashboard::show(&args),
         Command::Doctor(args) => doctor::doctor(args, &common).await,
         Command::Status(args) => status::status(args).await,
     }

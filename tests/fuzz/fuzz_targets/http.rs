@@ -17,7 +17,7 @@ use cairn_gateway::catalog::Catalog;
 use cairn_gateway::native::{Native, fuzzing_router};
 use cairn_gateway::objects::api::NewAccessKey;
 use cairn_gateway::objects::{Objects, ObjectsConfig};
-use cairn_gateway::s3::{S3Config, router};
+use cairn_gateway::s3::{Endpoint, S3Config, router};
 use cairn_proto::{Advert, BoxStream, Transport, TransportError};
 use cairn_types::{NodeId, Phrase};
 use futures::FutureExt;
@@ -267,7 +267,8 @@ impl World {
         let key = objects.create_key("fuzz").await.expect("a fresh catalog");
         objects.create_bucket("bucket0", "cairn", "").await.expect("a fresh catalog");
         let (about, more) = (Arc::new(serde_json::Map::new), Router::new());
-        let native = Native { objects: objects.clone(), client, owner: "cairn".into(), about, more };
+        let s3 = Endpoint { url: format!("http://{HOST}"), region: "us-east-1".into() };
+        let native = Native { objects: objects.clone(), client, owner: "cairn".into(), about, s3, more };
         World {
             s3: router(objects.clone(), &S3Config::default()).expect("the default configuration"),
             native: fuzzing_router(native),
@@ -319,10 +320,17 @@ impl World {
         }
         let uri = if query.is_empty() { path } else { format!("{path}?{}", canonical_query(&query)) };
         let mut request = Request::builder().method(Method::from_bytes(method.as_bytes()).ok()?).uri(uri);
+        // A body that is not as long as announced breaks off, as the server of HTTP has it.
+        let announced = headers.iter().find(|(name, _)| name == "content-length").and_then(|(_, value)| value.parse::<u64>().ok());
+        let broken = announced.is_some_and(|len| len != body.len() as u64);
         for (name, value) in headers {
             request = request.header(HeaderName::try_from(name).ok()?, HeaderValue::try_from(value).ok()?);
         }
-        request.body(Body::from(body)).ok()
+        let end = broken.then(|| Err(std::io::Error::from(std::io::ErrorKind::UnexpectedEof)));
+        match broken {
+            true => request.body(Body::from_stream(futures::stream::iter([Ok(bytes::Bytes::from(body))].into_iter().chain(end)))).ok(),
+            false => request.body(Body::from(body)).ok(),
+        }
     }
 
     fn scope(&self) -> Scope {

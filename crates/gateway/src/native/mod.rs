@@ -5,6 +5,7 @@
 
 mod admin;
 mod answer;
+mod look;
 mod object;
 mod upload;
 
@@ -19,6 +20,7 @@ use serde::Deserialize;
 use tokio::net::UnixListener;
 
 use crate::objects::Objects;
+use crate::s3::Endpoint;
 
 /// Bytes of a JSON body: a completion of 10,000 parts fits.
 pub const JSON_LEN_MAX: usize = 2 * 1024 * 1024;
@@ -37,6 +39,8 @@ pub struct Native {
     pub owner: String,
     /// What the node says of itself.
     pub about: About,
+    /// Where the S3 endpoint is, for links.
+    pub s3: Endpoint,
     /// Routes of the node's own.
     pub more: Router,
 }
@@ -83,6 +87,9 @@ fn router(native: Native) -> Router {
         .route("/v1/objects", get(object::list))
         .route("/v1/stat", get(object::stat))
         .route("/v1/object", get(object::get).head(object::head).put(object::put).delete(object::delete))
+        .route("/v1/versions", get(look::versions))
+        .route("/v1/places", get(look::places))
+        .route("/v1/share", post(look::share))
         .route("/v1/uploads", post(upload::create))
         .route("/v1/uploads/{upload_id}", get(upload::parts).delete(upload::abort))
         .route("/v1/uploads/{upload_id}/complete", post(upload::complete))

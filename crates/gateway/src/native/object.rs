@@ -13,6 +13,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::answer::Refused;
+use super::look::{VersionName, version_ref};
 use super::{Native, ObjectName};
 use crate::drained::incoming;
 use crate::objects::api::{
@@ -93,13 +94,14 @@ pub async fn head(
     Ok(response)
 }
 
-/// `GET /v1/object?bucket=&key=`, with `Range` and conditions.
+/// `GET /v1/object?bucket=&key=&version=`, with `Range` and conditions.
 pub async fn get(
     State(native): State<Native>,
-    Query(name): Query<ObjectName>,
+    Query(name): Query<VersionName>,
     headers: HeaderMap,
 ) -> Result<Response<HttpBody>, Refused> {
-    let info = native.objects.get(&name.bucket, &name.key).await?;
+    let version = version_ref(name.version.as_deref())?;
+    let info = native.objects.get_version(&name.bucket, &name.key, version).await?;
     read_conditions(&headers).check(&info.etag, info.modified)?;
     let asked = headers.get(header::RANGE).map(|value| parse_range(value, info.len)).transpose()?;
     let range = asked.clone().unwrap_or(0..info.len);

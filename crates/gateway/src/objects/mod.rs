@@ -26,6 +26,7 @@ mod multipart;
 pub mod pack;
 mod packer;
 mod parts;
+mod places;
 mod put;
 mod read;
 mod receive;

@@ -24,6 +24,7 @@ mod lifecycle;
 mod list;
 mod lock;
 mod multipart;
+mod presign;
 mod put;
 mod rights;
 mod server;
@@ -33,6 +34,7 @@ mod sts;
 mod tags;
 mod witness;
 
+pub use presign::{Endpoint, Link};
 pub use server::{LOG_DIRECTIVE, S3Config, ServeError, router, serve, serve_router};
 
 use async_trait::async_trait;

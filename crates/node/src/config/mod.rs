@@ -3,6 +3,7 @@
 //! clap itself puts flags over the environment; this module puts the result over the file and the file over the defaults.
 //! Never: an unknown key ignored. Limits: a file of [`FILE_LEN_MAX`] bytes.
 
+mod dashboard;
 mod layer;
 mod money;
 
@@ -14,6 +15,7 @@ use anyhow::{Context, Result};
 use cairn_types::{Amount, Redundancy};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+pub use dashboard::{Dashboard, DashboardLayer, GATEWAY_PORT, PROVIDER_PORT};
 pub use layer::{ChainLayer, Court, GatewayLayer, NetworkLayer, PeerLayer, ProviderLayer};
 pub use money::{Budget, Credits, PerTib};
 
@@ -80,6 +82,8 @@ pub struct File {
     pub peer: PeerLayer,
     /// Section `[chain]`.
     pub chain: ChainLayer,
+    /// Section `[dashboard]`, shared by provider and gateway.
+    pub dashboard: DashboardLayer,
 }
 
 impl File {

@@ -3,11 +3,9 @@
 //! Never: on a network address; who may open the socket may spend. Limits: JSON bodies as the socket's other calls.
 
 use axum::extract::State;
-use axum::http::StatusCode;
-use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
-use cairn_chain::{ChainError, CommandId};
+use cairn_chain::CommandId;
 use cairn_market::journal::{self, Opening, Turnover};
 use cairn_market::settlement::SettlementError;
 use cairn_types::{Address, Amount};
@@ -15,6 +13,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::Ledger;
+pub use crate::answer::Refused;
 
 /// Entries of one page of a journal.
 const PAGE_MAX: usize = 1000;
@@ -26,23 +25,6 @@ pub fn router(ledger: Ledger) -> Router {
         .route("/v1/wallet/withdraw", post(withdraw))
         .route("/v1/wallet/faucet", post(faucet))
         .with_state(ledger)
-}
-
-/// A refusal in the form of all control sockets.
-pub struct Refused(StatusCode, &'static str, String, &'static str);
-
-impl Refused {
-    /// Something of this node's own failed.
-    pub fn internal(message: impl std::fmt::Display) -> Refused {
-        Refused(StatusCode::INTERNAL_SERVER_ERROR, "Internal", message.to_string(), "look at the daemon's log")
-    }
-}
-
-impl Refused {
-    /// What is asked for does not go now.
-    pub fn conflict(message: impl std::fmt::Display, remedy: &'static str) -> Refused {
-        Refused(StatusCode::CONFLICT, "Refused", message.to_string(), remedy)
-    }
 }
 
 /// A page of a journal.
@@ -74,37 +56,6 @@ pub async fn blocking<T: Send + 'static, E: std::fmt::Display + Send + 'static>(
     job: impl FnOnce() -> Result<T, E> + Send + 'static,
 ) -> Result<T, Refused> {
     tokio::task::spawn_blocking(job).await.map_err(Refused::internal)?.map_err(Refused::internal)
-}
-
-impl IntoResponse for Refused {
-    fn into_response(self) -> Response {
-        let Refused(status, code, message, remedy) = self;
-        (status, Json(json!({"error": {"code": code, "message": message, "remedy": remedy}}))).into_response()
-    }
-}
-
-impl From<ChainError> for Refused {
-    fn from(error: ChainError) -> Refused {
-        let remedy = "see that the ledger of --chain runs and can be reached; cairn doctor tests it";
-        Refused(StatusCode::SERVICE_UNAVAILABLE, "LedgerUnavailable", error.to_string(), remedy)
-    }
-}
-
-impl From<SettlementError> for Refused {
-    fn from(error: SettlementError) -> Refused {
-        let (status, code, remedy) = match &error {
-            SettlementError::Unavailable(_) => (
-                StatusCode::SERVICE_UNAVAILABLE,
-                "LedgerUnavailable",
-                "what was begun goes on once the ledger can be reached; ask again with the same id",
-            ),
-            SettlementError::Refused(_) => (StatusCode::CONFLICT, "LedgerRefused", "read the reason; nothing was paid"),
-            SettlementError::NotEnough { .. } => {
-                (StatusCode::CONFLICT, "NotEnoughCredits", "cairn wallet deposit says how to get credits")
-            }
-        };
-        Refused(status, code, error.to_string(), remedy)
-    }
 }
 
 async fn wallet(State(ledger): State<Ledger>) -> Result<Json<Value>, Refused> {

@@ -21,6 +21,8 @@ use hyper::Method;
 use serde_json::{Value, json};
 
 use crate::args::{self, Common, LocalnetCommand};
+use crate::config::Dashboard;
+use crate::dashboard;
 use crate::home;
 use crate::outcome::{ExitCode, Failure, exit_code, report, say, say_json};
 use crate::socket::{self, Dialer, LOCALNET_SOCKET, empty, encoded, request};
@@ -104,6 +106,8 @@ async fn run(args: args::Localnet, common: &Common) -> Result<()> {
     let supervisor = Supervisor::new(&dir, plan, common)?;
     let (listener, _file) = socket::bind(&dir.join(LOCALNET_SOCKET))?;
     let control = tokio::spawn(axum::serve(listener, router(supervisor.clone())).into_future());
+    let dashboard = Dashboard::at(supervisor.dashboard_listen());
+    let dashboard = dashboard::start(&dashboard, &dir, supervisor.shown()).await?;
     let starting = async {
         if on_other_chain {
             chain::prepare(&dir, &args, &supervisor.wallets(), &chain_url).await?;
@@ -116,7 +120,10 @@ async fn run(args: args::Localnet, common: &Common) -> Result<()> {
     };
     let done = match ready {
         Ok(true) => {
-            tell(&supervisor.describe(), args.json)?;
+            let mut ready = supervisor.describe();
+            ready["dashboard"] = json!(dashboard.as_ref().map(|dashboard| dashboard.url.clone()));
+            ready["dashboard_invitation"] = json!(dashboard.as_ref().map(dashboard::Dashboard::invitation));
+            tell(&ready, args.json)?;
             tokio::select! {
                 () = stop.asked() => {}
                 () = supervisor.stop_asked.notified() => {}
@@ -127,6 +134,9 @@ async fn run(args: args::Localnet, common: &Common) -> Result<()> {
         Err(error) => Err(error),
     };
     tracing::info!("stopping");
+    if let Some(dashboard) = dashboard {
+        dashboard.stop().await;
+    }
     supervisor.stop_all().await;
     control.abort();
     done
@@ -137,6 +147,7 @@ fn tell(ready: &Value, json: bool) -> Result<()> {
         return say_json(ready);
     }
     let text = |field: &str| ready[field].as_str().unwrap_or_default().to_owned();
+    let dashboard = text("dashboard_invitation");
     let (endpoint, region, access, secret) = (text("endpoint"), text("region"), text("access_key"), text("secret_key"));
     let dir = text("dir");
     let providers = ready["providers"].as_array().map_or(0, Vec::len);
@@ -150,7 +161,7 @@ fn tell(ready: &Value, json: bool) -> Result<()> {
         None => (String::new(), String::new()),
     };
     say(format_args!(
-        "{providers} providers, one gateway{ledger}: ready.\n\n  endpoint    {endpoint}\n  region      {region}\n  access key  {access}\n  secret key  {secret}\n\n\
+        "{providers} providers, one gateway{ledger}: ready.\n\n  endpoint    {endpoint}\n  region      {region}\n  access key  {access}\n  secret key  {secret}\n  dashboard   {dashboard}\n\n\
          Paste this:\n\n  AWS_ACCESS_KEY_ID={access} AWS_SECRET_ACCESS_KEY={secret} AWS_DEFAULT_REGION={region} aws --endpoint-url {endpoint} s3 mb s3://first\n\n\
          or:\n\n  cairn mb first --dir {dir} && cairn put FILE first/ --dir {dir}\n\n{paid}Ctrl-C ends it; the same command finds everything as it was."
     ));

@@ -141,6 +141,9 @@ pub struct Plan {
     bootstrap_port: u16,
     gateway_port: u16,
     provider_ports: Vec<u16>,
+    /// Of the dashboard; a plan of before there was one gets it at its next start.
+    #[serde(default)]
+    dashboard_port: u16,
     /// Made when the gateway first ran.
     pub key: Option<AccessKey>,
 }
@@ -212,7 +215,7 @@ impl Plan {
 
     fn draw(wanted: &Wanted, network_id: String) -> Result<Plan> {
         let providers = wanted.providers.map_or(PROVIDERS_DEFAULT, usize::from);
-        let mut ports = free_ports(providers + 4)?;
+        let mut ports = free_ports(providers + 5)?;
         let mut next = || ports.pop().expect("as many as were asked for");
         Ok(Plan {
             version: VERSION,
@@ -230,6 +233,7 @@ impl Plan {
             chain_port: next(),
             bootstrap_port: next(),
             gateway_port: next(),
+            dashboard_port: next(),
             provider_ports: ports,
             key: None,
         })
@@ -238,6 +242,9 @@ impl Plan {
     fn change(&mut self, wanted: &Wanted) -> Result<()> {
         if self.chain_port == 0 {
             self.chain_port = free_ports(1)?[0];
+        }
+        if self.dashboard_port == 0 {
+            self.dashboard_port = free_ports(1)?[0];
         }
         let have = self.provider_ports.len();
         if let Some(count) = wanted.providers.map(usize::from) {
@@ -296,6 +303,11 @@ impl Plan {
         self.paid && self.chain.is_some()
     }
 
+    /// Where the dashboard of the whole network listens.
+    pub fn dashboard_listen(&self) -> SocketAddr {
+        SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), self.dashboard_port)
+    }
+
     /// The ledger's endpoint.
     pub fn chain_url(&self) -> String {
         self.chain.clone().unwrap_or_else(|| format!("http://127.0.0.1:{}", self.chain_port))
@@ -331,6 +343,10 @@ impl Plan {
             if self.is_on_other_chain() {
                 add("--contracts", &utf8(&dir.join(CONTRACTS_FILE))?);
             }
+        }
+        if matches!(name, Name::Provider(_) | Name::Gateway) {
+            // The network has one for all of them.
+            add("--dashboard-listen", "none");
         }
         match name {
             Name::Chain if self.test_clock => args.push("--test-clock".into()),

@@ -3,6 +3,7 @@
 //! Never: restart by itself a process that ended. Limits: [`READY_MS_MAX`] until all is ready, [`STOP_MS_MAX`] to end.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -18,6 +19,7 @@ use tokio::sync::Notify;
 use super::child::{Running, log_tail};
 use super::plan::{AccessKey, Name, Plan, home_of};
 use crate::args::Common;
+use crate::dashboard::nodes::{Kind, Node};
 use crate::home;
 use crate::outcome::{ExitCode, coded, report};
 use crate::socket::{Dialer, json_request};
@@ -91,6 +93,19 @@ impl Supervisor {
 
     fn dialer(&self, name: Name) -> Dialer {
         Dialer::new(home_of(&self.dir, name).join(name.socket()), "look at its log")
+    }
+
+    /// All processes as a dashboard shows them: the gateway first, the ledger last.
+    pub fn shown(&self) -> Vec<Node> {
+        let kind = |name: Name| name.role().map_or(Kind::Chain, Kind::from);
+        let mut names = self.plan().names();
+        names.sort_by_key(|name| (*name != Name::Gateway, matches!(name, Name::Bootstrap | Name::Chain), *name));
+        names.iter().map(|name| Node::new(name.to_string(), kind(*name), &home_of(&self.dir, *name))).collect()
+    }
+
+    /// Where the dashboard listens.
+    pub fn dashboard_listen(&self) -> SocketAddr {
+        self.plan().dashboard_listen()
     }
 
     /// Directories of those that pay or are paid.

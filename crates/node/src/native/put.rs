@@ -243,7 +243,7 @@ impl Putter {
             progress.advance(bytes.len() as u64);
             Frame::data(bytes)
         });
-        BodyExt::boxed(StreamBody::new(frames))
+        BodyExt::boxed_unsync(StreamBody::new(frames))
     }
 
     fn tell(&self, place: &Place, info: &Value) -> Result<()> {

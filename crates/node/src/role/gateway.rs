@@ -16,6 +16,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::{About, Membership, cannot_bind, join, raise_open_files};
 use crate::config;
+use crate::dashboard;
+use crate::dashboard::nodes::{Kind, Node};
 use crate::home::{Home, Role};
 use crate::ledger::{self, Ledger, paying};
 use crate::socket::{self, GATEWAY_SOCKET};
@@ -26,7 +28,12 @@ use crate::world::{SystemClock, SystemRng};
 const DRAIN: Duration = Duration::from_secs(6);
 
 /// Runs until asked to stop.
-pub async fn run(config: config::Gateway, network: config::Network, at_stdin_end: bool) -> Result<()> {
+pub async fn run(
+    config: config::Gateway,
+    network: config::Network,
+    dashboard: config::Dashboard,
+    at_stdin_end: bool,
+) -> Result<()> {
     let home = Home::open(&config.dir, Role::Gateway)?;
     let mut stop = Stop::listen(at_stdin_end, DRAIN_MS_MAX)?;
     raise_open_files();
@@ -44,12 +51,14 @@ pub async fn run(config: config::Gateway, network: config::Network, at_stdin_end
     let funding = wallet.clone().map(|ledger| tokio::spawn(paying::keep_funded(ledger)));
 
     let s3_config = S3Config { region: config.region.clone(), drain: DRAIN, ..S3Config::default() };
-    let endpoint = json!({"endpoint": format!("http://{s3_address}"), "region": config.region});
+    let s3_endpoint = s3::Endpoint { url: format!("http://{s3_address}"), region: config.region.clone() };
+    let endpoint = json!({"endpoint": s3_endpoint.url, "region": s3_endpoint.region});
     let (about, about_network) = (About::new(Role::Gateway, &home), network.clone());
     let native = Native {
         objects: objects.clone(),
         client: client.clone(),
         owner: s3_config.account.clone(),
+        s3: s3_endpoint,
         more: wallet.map(|ledger| paying::router(client.clone(), ledger)).unwrap_or_default(),
         about: Arc::new(move || {
             let mut fields = about.fields(&about_network);
@@ -61,6 +70,7 @@ pub async fn run(config: config::Gateway, network: config::Network, at_stdin_end
     let mut s3 = tokio::spawn(s3::serve(vec![listener], objects.clone(), s3_config, shutdown.clone()));
     let (control, _file) = socket::bind(&home.path(GATEWAY_SOCKET))?;
     let mut native = tokio::spawn(native::serve(control, native, shutdown.clone().cancelled_owned()));
+    let dashboard = dashboard::start(&dashboard, home.dir(), vec![Node::new("gateway", Kind::Gateway, home.dir())]).await?;
     tracing::info!(node = %network_name(&network), s3 = %s3_address, "gateway is up");
 
     let mut failed = None;
@@ -70,6 +80,9 @@ pub async fn run(config: config::Gateway, network: config::Network, at_stdin_end
         ended = &mut native => failed = Some(anyhow!("the native API ended: {ended:?}")),
     }
     tracing::info!("stopping: requests in flight may finish");
+    if let Some(dashboard) = dashboard {
+        tokio::spawn(dashboard.stop());
+    }
     shutdown.cancel();
     if failed.is_none() {
         let drained = futures::future::join(s3, native);

@@ -126,7 +126,7 @@ fn raise_open_files() {
 }
 
 /// An error for a listener that cannot be bound.
-fn cannot_bind(what: &str, address: &str, error: &std::io::Error) -> anyhow::Error {
+pub fn cannot_bind(what: &str, address: &str, error: &std::io::Error) -> anyhow::Error {
     failure(
         format!("cannot listen on {address} for {what}: {error}"),
         "stop who holds it (cairn doctor), or choose another address",

@@ -11,6 +11,8 @@ use serde_json::json;
 
 use super::{About, Membership, join, raise_open_files, serve_status};
 use crate::config;
+use crate::dashboard;
+use crate::dashboard::nodes::{Kind, Node};
 use crate::home::{Home, Role};
 use crate::ledger::earning::{self, Earning};
 use crate::outcome::{ExitCode, coded};
@@ -24,7 +26,12 @@ const DRAIN: Duration = Duration::from_secs(7);
 const ADVERT_EVERY: Duration = Duration::from_secs(1);
 
 /// Runs until asked to stop.
-pub async fn run(config: config::Provider, network: config::Network, at_stdin_end: bool) -> Result<()> {
+pub async fn run(
+    config: config::Provider,
+    network: config::Network,
+    dashboard: config::Dashboard,
+    at_stdin_end: bool,
+) -> Result<()> {
     if config.space.is_empty() {
         return Err(coded(
             ExitCode::Usage,
@@ -59,6 +66,7 @@ pub async fn run(config: config::Provider, network: config::Network, at_stdin_en
     };
     let more = earning.as_ref().map(Earning::router).unwrap_or_default();
     serve_status(&home.path(PROVIDER_SOCKET), status, more, async move { status_stop.asked().await })?;
+    let dashboard = dashboard::start(&dashboard, home.dir(), vec![Node::new("provider", Kind::Provider, home.dir())]).await?;
     network.set_advert(template(&config, &store.status(), true)).await;
     let accepting = tokio::spawn(accept(incoming, server.clone()));
     for address in network.listen_addresses() {
@@ -70,6 +78,9 @@ pub async fn run(config: config::Provider, network: config::Network, at_stdin_en
         () = keep_advert(&network, &store, &config) => {}
     }
     tracing::info!("stopping: streams in flight may finish");
+    if let Some(dashboard) = dashboard {
+        tokio::spawn(dashboard.stop());
+    }
     network.set_advert(template(&config, &store.status(), false)).await;
     if tokio::time::timeout(DRAIN, server.drain()).await.is_err() {
         tracing::warn!("streams in flight did not finish in time and are cut off");
