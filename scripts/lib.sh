@@ -39,9 +39,27 @@ rocksdb_once() {
   export ROCKSDB_LIB_DIR ROCKSDB_STATIC=1
 }
 
+# Builds the pages of the dashboard, which the binary carries, unless they are newer than all that they are made of.
+web_once() {
+  local newer
+  if [ -f web/dist/index.html ]; then
+    newer=$(find web/src web/public web/index.html web/package.json web/package-lock.json web/vite.config.ts web/tsconfig.json \
+      -newer web/dist/index.html -print -quit)
+    [ -n "$newer" ] || return 0
+  fi
+  web_packages
+  npm --prefix web run build
+}
+
+# The packages of web/, as its lock file has them.
+web_packages() {
+  [ web/node_modules/.package-lock.json -nt web/package-lock.json ] || npm --prefix web ci --no-audit --no-fund
+}
+
 # Builds every binary. Always the whole workspace: another selection would build the dependencies again with other features. For the same reason
 # the tests are built along when they come next (CAIRN_BUILD_TESTS=1): what only they need is a feature of the dependencies too.
 build() {
+  web_once
   rocksdb_once
   cargo build "${CARGO_FLAGS[@]}" --workspace --bins ${CAIRN_BUILD_TESTS:+--tests}
 }

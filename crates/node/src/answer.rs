@@ -31,11 +31,6 @@ impl Refused {
     pub fn conflict(message: impl std::fmt::Display, remedy: &'static str) -> Refused {
         Refused::new(StatusCode::CONFLICT, "Refused", message, remedy)
     }
-
-    /// Its HTTP status.
-    pub fn status(&self) -> StatusCode {
-        self.status
-    }
 }
 
 impl IntoResponse for Refused {

@@ -1,11 +1,13 @@
 //! The command line.
 
+mod key;
 mod localnet;
 mod money;
 
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
+pub use key::*;
 pub use localnet::*;
 pub use money::*;
 
@@ -77,6 +79,8 @@ pub enum Command {
     Mb(Mb),
     /// Show what a bucket holds and costs in a month, or say what it may cost
     Bucket(Bucket),
+    /// Make a link to an object for whoever has it, good for a while
+    Share(Share),
     /// Make, list and revoke S3 access keys
     Key(Key),
     /// Delete what lies at providers and belongs to no object, now instead of at the next turn
@@ -285,66 +289,24 @@ pub struct Stat {
     pub socket: Socket,
 }
 
+/// `cairn share`
+#[derive(Debug, Args)]
+pub struct Share {
+    /// BUCKET/KEY
+    pub source: String,
+    /// How long the link is good, at most 7d
+    #[arg(long, value_name = "TIME", default_value = "1d")]
+    pub expires: crate::span::Span,
+    /// Which gateway.
+    #[command(flatten)]
+    pub socket: Socket,
+}
+
 /// `cairn mb`
 #[derive(Debug, Args)]
 pub struct Mb {
     /// The new bucket
     pub bucket: String,
-    /// Which gateway.
-    #[command(flatten)]
-    pub socket: Socket,
-}
-
-/// `cairn key`
-#[derive(Debug, Args)]
-pub struct Key {
-    /// What to do.
-    #[command(subcommand)]
-    pub command: KeyCommand,
-}
-
-/// Make, list and revoke.
-#[derive(Debug, Subcommand)]
-pub enum KeyCommand {
-    /// Make an access key; its secret is shown once
-    Create(KeyCreate),
-    /// List access keys without their secrets
-    List(Socket),
-    /// Make an access key useless from now on
-    Revoke(KeyRevoke),
-}
-
-/// `cairn key create`
-#[derive(Debug, Args)]
-pub struct KeyCreate {
-    /// A word to remember it by
-    #[arg(long, default_value = "")]
-    pub label: String,
-    /// Whose it is: a user has buckets of their own. Without it, the account's own
-    #[arg(long, default_value = "")]
-    pub user: String,
-    /// It opens only this bucket
-    #[arg(long, default_value = "")]
-    pub bucket: String,
-    /// It opens only keys that begin with this; needs --bucket
-    #[arg(long, default_value = "", requires = "bucket")]
-    pub prefix: String,
-    /// It changes nothing
-    #[arg(long)]
-    pub read_only: bool,
-    /// It opens nothing after this time, as 7d or 12h
-    #[arg(long, value_name = "TIME")]
-    pub expires: Option<crate::span::Span>,
-    /// Which gateway.
-    #[command(flatten)]
-    pub socket: Socket,
-}
-
-/// `cairn key revoke`
-#[derive(Debug, Args)]
-pub struct KeyRevoke {
-    /// The access key
-    pub access_key: String,
     /// Which gateway.
     #[command(flatten)]
     pub socket: Socket,

@@ -108,6 +108,7 @@ async fn run(cairn: Cairn) -> Result<()> {
         Command::Rm(args) => native::rm(args).await,
         Command::Stat(args) => native::stat(args).await,
         Command::Mb(args) => native::mb(args).await,
+        Command::Share(args) => native::share(args).await,
         Command::Bucket(args) => native::bucket(args).await,
         Command::Collect(args) => collect::collect(args).await,
         Command::Health(args) => health::health(args).await,

@@ -25,6 +25,14 @@ fn objects_make_the_round_trip_through_the_native_commands() -> Result<()> {
     for seed in 1..=4 {
         ensure!(listed.contains(&format!("dir/with space {seed}")), "ls: {listed}");
     }
+    let shared = cli::json(&net, &["share", "native/dir/with space 3", "--expires", "1h"])?;
+    let url = shared["url"].as_str().context("a link")?;
+    let stranger = ureq::Agent::from(ureq::Agent::config_builder().proxy(None).build());
+    let answer = stranger.get(url).call()?.into_body().with_config().limit(1 << 20).read_to_vec()?;
+    ensure!(answer.len() == 70_000, "the link gives {} bytes", answer.len());
+    ensure!(stranger.get(url.replace("space%203", "space%204")).call().is_err(), "a link opens one object");
+    cli::text(&net, &["key", "revoke", shared["access_key"].as_str().context("its key")?])?;
+    ensure!(stranger.get(url).call().is_err(), "a link whose key was revoked is dead");
     cli::text(&net, &["rm", "native/dir/with space 1"])?;
     ensure!(net.s3()?.list("native")?.len() == 3, "rm removed something else");
     Ok(())

@@ -2,7 +2,7 @@
 import { keepPreviousData, useQuery, type UseQueryResult } from "@tanstack/react-query";
 import { at, get, query } from "./client";
 import type {
-  AccessKey, Alert, Audit, Bucket, BucketCost, ClientDeal, Earnings, Health, History, Journal, Listing, Offer, Places, ProviderDeal,
+  AccessKey, Alert, Audit, Bucket, BucketCost, ClientDeal, Dispute, Earnings, Health, History, Journal, Listing, Offer, Places, ProviderDeal,
   Spending, Stat, Version, Wallet,
 } from "./types";
 
@@ -28,7 +28,7 @@ export const useHealth = (node: string) => useGet<Health>(at(node, "/v1/health")
 export const useOffers = (node: string | null) => useGet<{ offers: Offer[] }>(node === null ? null : at(node, "/v1/offers"), SLOW_MS);
 export const useAudits = (node: string, failed: boolean, provider: string, max: number) =>
   useGet<{ audits: Audit[] }>(at(node, `/v1/audits${query({ failed: failed || null, provider, max })}`), LIVE_MS);
-export const useDisputes = (node: string) => useGet<{ disputes: Record<string, unknown>[] }>(at(node, "/v1/disputes"), SLOW_MS);
+export const useDisputes = (node: string) => useGet<{ disputes: Dispute[] }>(at(node, "/v1/disputes"), SLOW_MS);
 export const useJournal = (node: string, from: number, max: number) =>
   useGet<Journal>(at(node, `/v1/journal${query({ from, max })}`), SLOW_MS);
 export const useBuckets = (node: string) => useGet<{ buckets: Bucket[] }>(at(node, "/v1/buckets"), SLOW_MS);

@@ -107,3 +107,7 @@ export interface Alert {
   over: number | null; acknowledged: number | null;
 }
 export interface History { series: string[]; every_ms: number; points: (string | number | null)[][] }
+export interface Dispute {
+  dispute: string; state: string; open: boolean; deadline_s?: number | null; at_risk?: string | null; provider?: string; provider_wallet?: string;
+  reason?: string | null;
+}

@@ -52,6 +52,9 @@ export function HistoryChart({ node, title, curves, unit }: { node: string; titl
     });
     return [times, ...lines] as uPlot.AlignedData;
   }, [history.data, curves, unit]);
+  // A span of "all" begins with the first point.
+  const first = data[0][0] ?? now / 1000;
+  const range = useMemo<[number, number]>(() => [Math.max(since / 1000, since === 0 || span > 366 * 86_400_000 ? first : 0), (now + 60_000) / 1000], [since, first, now, span]);
   const last = data.slice(1).map((line) => line.at(-1) ?? null);
   const csv = at(node, `/history${query({ since_ms: since, format: "csv" })}`);
   return (
@@ -67,17 +70,19 @@ export function HistoryChart({ node, title, curves, unit }: { node: string; titl
       }
     >
       <ErrorNote error={history.error} />
-      <Plot data={data} curves={curves} unit={unit} label={`${title}: ${curves.map((curve, i) => `${curve.label} ${shown(last[i] ?? null, unit)}`).join(", ")}`} />
+      <Plot data={data} range={range} curves={curves} unit={unit} label={`${title}: ${curves.map((curve, i) => `${curve.label} ${shown(last[i] ?? null, unit)}`).join(", ")}`} />
       {data[0].length < 2 && <p className="soft small">The chart fills as time goes by: a point every ten seconds, kept for an hour; then every five minutes, hour and day.</p>}
     </Card>
   );
 }
 
-function Plot({ data, curves, unit, label }: { data: uPlot.AlignedData; curves: Curve[]; unit: Unit; label: string }) {
+function Plot({ data, range, curves, unit, label }: { data: uPlot.AlignedData; range: [number, number]; curves: Curve[]; unit: Unit; label: string }) {
   const place = useRef<HTMLDivElement>(null);
   const plot = useRef<uPlot | null>(null);
   const latest = useRef(data);
   latest.current = data;
+  const shownRange = useRef(range);
+  shownRange.current = range;
   useEffect(() => {
     const target = place.current;
     if (target === null) return;
@@ -90,7 +95,7 @@ function Plot({ data, curves, unit, label }: { data: uPlot.AlignedData; curves: 
         height: 220,
         legend: { live: true },
         cursor: { drag: { x: false, y: false } },
-        scales: { y: { range: (_plot, _low, high) => [0, high > 0 ? high * 1.08 : 1] } },
+        scales: { x: { range: () => shownRange.current }, y: { range: (_plot, _low, high) => [0, high > 0 ? high * 1.08 : 1] } },
         axes: [axis, { ...axis, size: 84, values: (_plot, splits) => splits.map((value) => shown(value, unit)) }],
         series: [
           {},
@@ -115,6 +120,6 @@ function Plot({ data, curves, unit, label }: { data: uPlot.AlignedData; curves: 
     };
     // The plot is made once for its curves; data comes by the effect below.
   }, [curves, unit]);
-  useEffect(() => plot.current?.setData(data), [data]);
+  useEffect(() => plot.current?.setData(data), [data, range]);
   return <div className="chart" ref={place} role="img" aria-label={label} />;
 }

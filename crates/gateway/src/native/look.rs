@@ -67,7 +67,7 @@ pub struct Share {
     bucket: String,
     key: String,
     version: Option<String>,
-    expires_s: u32,
+    expires_s: u64,
 }
 
 /// `POST /v1/share`: a link to an object for whoever has it. It rests on an access key of its own that opens nothing else and ends with
@@ -76,8 +76,9 @@ pub async fn share(State(native): State<Native>, Json(wanted): Json<Share>) -> R
     let version = version_ref(wanted.version.as_deref())?;
     native.objects.head_version(&wanted.bucket, &wanted.key, version).await?;
     let at = native.objects.now();
-    let expires = UnixMs(at.0.saturating_add(u64::from(wanted.expires_s) * 1000));
-    let link = Link { bucket: &wanted.bucket, key: &wanted.key, version, at, expires_s: wanted.expires_s };
+    let expires_s = u32::try_from(wanted.expires_s).unwrap_or(u32::MAX);
+    let expires = UnixMs(at.0.saturating_add(u64::from(expires_s) * 1000));
+    let link = Link { bucket: &wanted.bucket, key: &wanted.key, version, at, expires_s };
     if !link.is_fit() {
         return Err(Refused::bad_request("a link is good for 1 second to a week: expires_s from 1 to 604800"));
     }

@@ -268,7 +268,7 @@ fn failed_audits(node: &NodeSample, now: UnixMs) -> impl Iterator<Item = Finding
         let text = |field: &str| audit[field].as_str().unwrap_or_default();
         let leaf = audit["failures"][0].as_object().map_or(String::new(), |failure| {
             let text = |field: &str| failure.get(field).and_then(Value::as_str).unwrap_or_default();
-            format!("; shard {} leaf {}: {}", text("shard"), failure.get("leaf").unwrap_or(&Value::Null), text("reason"))
+            format!(" First: shard {} leaf {}: {}", text("shard"), failure.get("leaf").unwrap_or(&Value::Null), text("reason"))
         });
         let lost = matches!(text("grade"), "gone" | "corrupt" | "diverged");
         Finding {
@@ -276,7 +276,7 @@ fn failed_audits(node: &NodeSample, now: UnixMs) -> impl Iterator<Item = Finding
             node: node.name.clone(),
             severity: if lost { Severity::Critical } else { Severity::Warning },
             title: format!("A provider did not pass its audit: {}", text("grade")),
-            cause: format!("{}: {}{leaf}", text("provider"), text("reason")),
+            cause: format!("{}: {}{leaf}", text("provider"), text("reason").trim_end()),
             remedy: "nothing is paid for it and it gets no new shards; what it lost is built anew from the others".into(),
             happened: Some(at(audit)),
         }
@@ -337,7 +337,7 @@ mod tests {
     fn a_failed_audit_says_why_and_stays_until_it_is_acknowledged() {
         let root = tempfile::tempdir().unwrap();
         let alerts = Alerts::open(&root.path().join("alerts.json")).unwrap();
-        let audits = json!({"audits": [{"at": 10, "provider": "12D3", "grade": "corrupt", "reason": "1 of 8 probes",
+        let audits = json!({"audits": [{"at": 10, "provider": "12D3", "grade": "corrupt", "reason": "1 of 8 probes. ",
             "failures": [{"shard": "ab", "leaf": 7, "reason": "wrong hash"}]}]});
         let gateway = |audits: &Value| NodeSample {
             status: Some(json!({})),
@@ -346,7 +346,7 @@ mod tests {
         };
         alerts.note(&sample(20, gateway(&audits)));
         let cause = alerts.list()[0].finding.cause.clone();
-        assert_eq!(cause, "12D3: 1 of 8 probes; shard ab leaf 7: wrong hash");
+        assert_eq!(cause, "12D3: 1 of 8 probes. First: shard ab leaf 7: wrong hash");
         alerts.note(&sample(21, gateway(&json!({"audits": []}))));
         assert_eq!(alerts.open_count(), 1);
         assert!(alerts.acknowledge("gateway/audit/12D3/corrupt", UnixMs(22)));

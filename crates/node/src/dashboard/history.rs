@@ -21,9 +21,9 @@ const MINUTE_MS: u64 = 60_000;
 const HOUR_MS: u64 = 60 * MINUTE_MS;
 const DAY_MS: u64 = 24 * HOUR_MS;
 
-/// How dense, by name: milliseconds between two points, and how many are kept.
+/// How dense, by name: milliseconds between two points, and how many are kept. The first covers an hour that is counted from a whole minute.
 pub const DENSITIES: [(&str, u64, usize); 4] =
-    [("10s", 10_000, 360), ("5m", 5 * MINUTE_MS, 30 * 288), ("1h", HOUR_MS, 2 * 8766), ("1d", DAY_MS, 20 * 366)];
+    [("10s", 10_000, 366), ("5m", 5 * MINUTE_MS, 30 * 288), ("1h", HOUR_MS, 2 * 8766), ("1d", DAY_MS, 20 * 366)];
 
 /// The numbers of a node, by name. Lengths are in bytes, credits in base units.
 pub fn series(kind: Kind) -> &'static [&'static str] {

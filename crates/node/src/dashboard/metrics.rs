@@ -147,6 +147,22 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_dashboard_for_grafana_asks_for_numbers_that_there_are() {
+        let file = include_str!("../../../../docs/operating/grafana.json");
+        let read: Value = serde_json::from_str(file).unwrap();
+        let targets = read["panels"].as_array().unwrap().iter().flat_map(|panel| panel["targets"].as_array().unwrap());
+        let wanted: Vec<&str> = targets.map(|target| target["expr"].as_str().unwrap()).collect();
+        let families = [&OF_STATUS[..], &OF_HEALTH, &OF_MONEY, &OF_WALLET, &OF_DISK].concat();
+        let known: Vec<&str> = families
+            .iter()
+            .map(|((name, ..), _)| *name)
+            .chain(["cairn_up", "cairn_peers", "cairn_alerts", "cairn_disk_read_only"])
+            .collect();
+        assert!(wanted.len() > 10);
+        assert_eq!(wanted.iter().find(|name| !known.contains(name)), None);
+    }
+
+    #[test]
     fn numbers_have_units_and_labels_are_escaped() {
         let store = json!({"total_len": 5, "disks": [{"path": "/a\"\\\n", "quota_len": 7, "read_only": "broken"}]});
         let up = NodeSample {

@@ -218,16 +218,23 @@ pub async fn pass(
     })?;
     copy(&parts.headers, asked.headers_mut(), &TO_NODE);
     let answer = node.dialer.send(asked).await.map_err(|error| unavailable(node, &error))?;
-    let is_object = parts.method == Method::GET && route == "/v1/object" && answer.status().is_success();
     let (head, body) = answer.into_parts();
     let mut response = Response::new(Body::new(body));
     *response.status_mut() = head.status;
     copy(&head.headers, response.headers_mut(), &FROM_NODE);
     let kind = head.headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
-    if is_object {
-        as_object(response.headers_mut(), kind, parts.uri.query().unwrap_or_default());
-    } else if head.status != StatusCode::NO_CONTENT {
-        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    let headers = response.headers_mut();
+    if route == "/v1/object" && (parts.method == Method::GET || parts.method == Method::HEAD) {
+        // With every answer: a browser takes the headers of a 304 over to what it has kept.
+        headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(OBJECT_POLICY));
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
+        if head.status.is_success() {
+            as_object(headers, kind, parts.uri.query().unwrap_or_default());
+            return Ok(response);
+        }
+    }
+    if !matches!(head.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED) {
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     }
     Ok(response)
 }
@@ -255,6 +262,4 @@ fn as_object(headers: &mut HeaderMap, kind: &str, query: &str) {
     };
     headers.insert(header::CONTENT_TYPE, HeaderValue::try_from(kind).expect("one of the types above"));
     headers.insert(header::CONTENT_DISPOSITION, HeaderValue::from_static(disposition));
-    headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(OBJECT_POLICY));
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
 }

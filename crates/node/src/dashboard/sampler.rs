@@ -13,8 +13,8 @@ use serde_json::Value;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::nodes::{Kind, Node, Nodes, unavailable};
-use crate::outcome::{ExitCode, Failure, exit_code};
+use super::nodes::{Kind, Node, Nodes};
+use crate::outcome::{Failure, report};
 use crate::socket::refusal_code;
 
 const CALL: Duration = Duration::from_secs(5);
@@ -121,11 +121,8 @@ async fn ask(node: &Node, before: Option<&NodeSample>, dear: bool) -> NodeSample
         Ok(status) => sample.status = Some(status),
         Err(error) => {
             let remedy = error.downcast_ref::<Failure>().map(|failure| failure.remedy.clone()).unwrap_or_default();
-            let message = match exit_code(&error) {
-                ExitCode::Unavailable => format!("{} does not answer", node.name),
-                _ => format!("{}: {error:#}", node.name),
-            };
-            tracing::debug!(node = node.name, status = %unavailable(node, &error).status(), %error, "not asked");
+            let message = format!("{}: {}", node.name, report(&error).lines().next().unwrap_or_default());
+            tracing::debug!(message, "not asked");
             sample.error = Some(Trouble { message, remedy });
             return sample;
         }

@@ -22,7 +22,11 @@ struct World {
 async fn world() -> World {
     let root = tempfile::tempdir().unwrap();
     let (listener, file) = crate::socket::bind(&root.path().join("gateway.sock")).unwrap();
-    let object = get(|| async { ([(header::CONTENT_TYPE, "text/html"), (header::ETAG, "\"e\"")], "<script>alert(1)</script>") });
+    let object = get(|headers: axum::http::HeaderMap| async move {
+        let known = headers.contains_key(header::IF_NONE_MATCH);
+        let status = if known { StatusCode::NOT_MODIFIED } else { StatusCode::OK };
+        (status, [(header::CONTENT_TYPE, "text/html"), (header::ETAG, "\"e\"")], "<script>alert(1)</script>")
+    });
     let echo = any(|request: axum::extract::Request| async move {
         let (parts, body) = request.into_parts();
         let body = String::from_utf8(body.collect().await.unwrap().to_bytes().to_vec()).unwrap();
@@ -197,6 +201,12 @@ async fn what_a_client_stored_is_never_run() {
         assert!(answer.headers()[header::CONTENT_SECURITY_POLICY].to_str().unwrap().starts_with("sandbox;"));
         assert_eq!(answer.headers()[header::ETAG], "\"e\"");
     }
+    // A browser takes the headers of a 304 over to the answer that it has kept.
+    let request = World::ask("GET", "/api/nodes/gateway/v1/object?bucket=b&key=k&preview").header("cookie", &session.cookie);
+    let kept = world.send(request.header("if-none-match", "\"e\"").body(Body::empty()).unwrap()).await;
+    assert_eq!(kept.status(), StatusCode::NOT_MODIFIED);
+    assert!(kept.headers()[header::CONTENT_SECURITY_POLICY].to_str().unwrap().starts_with("sandbox;"));
+    assert!(!kept.headers().contains_key(header::CONTENT_TYPE));
     let page = world.send(World::ask("GET", "/").body(Body::empty()).unwrap()).await;
     let policy = page.headers()[header::CONTENT_SECURITY_POLICY].to_str().unwrap().to_owned();
     assert!(policy.contains("default-src 'none'") && !policy.contains("unsafe"), "{policy}");

@@ -8,6 +8,7 @@ mod list;
 mod progress;
 mod put;
 mod resume;
+mod share;
 
 use std::os::fd::AsFd;
 use std::path::PathBuf;
@@ -20,6 +21,7 @@ pub use estimate::bucket;
 pub use get::get;
 pub use list::{ls, mb, rm, stat};
 pub use put::put;
+pub use share::share;
 
 use crate::args;
 use crate::config::dir_or_default;

@@ -2,11 +2,12 @@
 import { useState } from "react";
 import { useQueryClient } from "@tanstack/react-query";
 import { at, call } from "../../api/client";
-import { useAudits, useDisputes } from "../../api/queries";
+import { useAudits } from "../../api/queries";
 import type { Audit } from "../../api/types";
 import { utc } from "../../lib/format";
 import { csv, save } from "../../lib/csv";
 import { Act, Badge, Card, Dialog, Empty, Id, Loaded, Money, Table, When } from "../../parts/basic";
+import { Disputes } from "../../parts/disputes";
 import { NodePage, Unpaid } from "../../parts/node";
 
 export function Audits() {
@@ -24,7 +25,6 @@ function Timeline({ node }: { node: string }) {
   const [max, setMax] = useState(100);
   const [shown, setShown] = useState<Audit | null>(null);
   const audits = useAudits(node, failed, "", max);
-  const disputes = useDisputes(node);
   const queries = useQueryClient();
   const rows = (all: Audit[]) => [
     ["at", "provider", "grade", "probes", "held", "failed", "reason"],
@@ -65,9 +65,7 @@ function Timeline({ node }: { node: string }) {
         </Loaded>
       </Card>
       <Card title="Disputes before the court">
-        <Loaded query={disputes}>
-          {({ disputes: all }) => (all.length === 0 ? <p className="soft">None.</p> : <pre>{JSON.stringify(all, null, 2)}</pre>)}
-        </Loaded>
+        <Disputes node={node} />
       </Card>
       {shown !== null && <Details audit={shown} node={node} onClose={() => setShown(null)} />}
     </>

@@ -1,7 +1,8 @@
 // A provider's deals with clients and their channels.
-import { useDisputes, useProviderDeals } from "../../api/queries";
+import { useProviderDeals } from "../../api/queries";
 import { bytes, count, duration, perTib } from "../../lib/format";
 import { Badge, Card, Empty, Id, Loaded, Money, Table, When } from "../../parts/basic";
+import { Disputes } from "../../parts/disputes";
 import { NodePage, Unpaid } from "../../parts/node";
 
 export function Clients() {
@@ -14,7 +15,6 @@ export function Clients() {
 
 function Deals({ node }: { node: string }) {
   const deals = useProviderDeals(node);
-  const disputes = useDisputes(node);
   return (
     <>
       <Card title="Deals and their channels">
@@ -43,9 +43,7 @@ function Deals({ node }: { node: string }) {
         </Loaded>
       </Card>
       <Card title="Disputes against this provider">
-        <Loaded query={disputes}>
-          {({ disputes: all }) => (all.length === 0 ? <p className="soft">None.</p> : <pre>{JSON.stringify(all, null, 2)}</pre>)}
-        </Loaded>
+        <Disputes node={node} />
       </Card>
     </>
   );

@@ -14,7 +14,6 @@ const CURVES = [
   { series: "potential", label: "potential" },
   { series: "accrued", label: "accrued" },
   { series: "redeemed", label: "redeemed" },
-  { series: "credits", label: "in the wallet" },
 ];
 const MONTH_MS = 30n * 86_400_000n;
 const GIB = 1n << 30n;
@@ -81,7 +80,7 @@ function Estimate({ deals }: { deals: ProviderDeal[] }) {
     <Card title="A month from now">
       <dl>
         <dt>If all stays as it is</dt><dd><Money of={month.toString()} /> for storage in 30 days</dd>
-        <dt>From</dt><dd>{bytes(deals.reduce((total, deal) => total + deal.stored_len, 0))} stored in {deals.length} deals, each at its own price</dd>
+        <dt>From</dt><dd>{bytes(deals.reduce((total, deal) => total + deal.stored_len, 0))} stored in {deals.length} {deals.length === 1 ? "deal" : "deals, each at its own price"}</dd>
         <dt>At the pace so far</dt><dd><Money of={deals.length === 0 ? "0" : ((earned * MONTH_MS) / ran).toString()} /> for storage and reads, by <Money of={earned.toString()} /> since {utc(first)}</dd>
       </dl>
     </Card>

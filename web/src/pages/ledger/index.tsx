@@ -4,7 +4,7 @@ import { useQuery } from "@tanstack/react-query";
 import { at, get, query } from "../../api/client";
 import { useNodes } from "../../api/live";
 import type { Account, Journal } from "../../api/types";
-import { creditsExact, utc } from "../../lib/format";
+import { creditsExact, shortId, utc } from "../../lib/format";
 import { csv, save } from "../../lib/csv";
 import { Card, Empty, Loaded, Table, Title } from "../../parts/basic";
 
@@ -16,6 +16,11 @@ interface Row { key: string; number: number; at: number; memo: string; account: 
 /** An account in words, as the command line has it. */
 function place(account: Account): string {
   return typeof account === "string" ? account.toLowerCase() : Object.entries(account).map(([name, of]) => `${name.toLowerCase()} ${of}`).join(" ");
+}
+
+function Place({ account }: { account: string }) {
+  const [kind = "", of] = account.split(" ");
+  return <span title={account}>{kind} {of !== undefined && <code>{shortId(of)}</code>}</span>;
 }
 
 function signed(balance: bigint): string {
@@ -108,9 +113,9 @@ function Entries({ node }: { node: string }) {
                   keyOf={(row) => row.key}
                   columns={[
                     { head: "No", numeric: true, cell: (row) => row.number },
-                    { head: "When", cell: (row) => <span className="small">{utc(row.at)}</span> },
+                    { head: "When", cell: (row) => <time className="small">{utc(row.at)}</time> },
                     { head: "What for", cell: (row) => row.memo },
-                    { head: "Account", cell: (row) => <code>{row.account}</code> },
+                    { head: "Account", cell: (row) => <Place account={row.account} /> },
                     { head: "Debit", numeric: true, cell: (row) => (row.side === "debit" ? creditsExact(row.amount) : "") },
                     { head: "Credit", numeric: true, cell: (row) => (row.side === "credit" ? creditsExact(row.amount) : "") },
                     { head: "Balance", numeric: true, cell: (row) => row.balance },

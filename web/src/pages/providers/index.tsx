@@ -32,7 +32,7 @@ function Known({ node }: { node: NodeSample }) {
           columns={[
             { head: "Provider", cell: (one) => <Id of={one.node} /> },
             { head: "Used", cell: (one) => (one.usable ? <Badge kind="good">yes</Badge> : <Badge kind="warn">no</Badge>) },
-            { head: "Why not", cell: (one) => <span className="small">{one.barred ?? one.last_failure ?? ""}</span> },
+            { head: "Why not", cell: (one) => <span className="small">{one.barred ?? one.last_failure ?? (!one.usable && one.free_len === 0 ? "it takes no shards now" : "")}</span> },
             { head: "Region", cell: (one) => one.region || "–" },
             { head: "Free", numeric: true, cell: (one) => bytes(one.free_len) },
             { head: "First answer", numeric: true, cell: (one) => latency(one.latency_us) },
