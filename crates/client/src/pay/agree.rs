@@ -123,15 +123,16 @@ async fn first(
 ) -> Result<Arc<Account>, PayError> {
     let client = pay.node.id();
     let proposal = |start, carried| Agreement { deal, client, terms: terms.clone(), channel: chosen.channel, start, carried };
-    let agreed = match propose(inner, pay, node, proposal(pay.now(), Amount::ZERO)).await {
-        // It knows of an earlier agreement that this ledger does not.
-        Err(PayError::Peer(error)) if is_owed(&error) => {
-            let (start, carried) = recover::settle(inner, pay, node, deal, &terms, &chosen).await?;
-            propose(inner, pay, node, proposal(start, carried)).await?
+    let mut agreed = propose(inner, pay, node, proposal(pay.now(), Amount::ZERO)).await;
+    // It knows of an agreement that this ledger does not; then, if that is not enough, of one that goes on from another.
+    for earlier in [false, true] {
+        if !matches!(&agreed, Err(PayError::Peer(error)) if is_owed(error)) {
+            break;
         }
-        agreed => agreed?,
-    };
-    let (agreement, signed) = agreed;
+        let (start, carried) = recover::settle(inner, pay, node, deal, &terms, &chosen, earlier).await?;
+        agreed = propose(inner, pay, node, proposal(start, carried)).await;
+    }
+    let (agreement, signed) = agreed?;
     let mut inside = Inside::new(agreement, signed, chosen.round, chosen.deposit);
     inside.standing.settled = chosen.settled;
     if let Some(before) = pay.account_of(node, deal) {

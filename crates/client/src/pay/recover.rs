@@ -39,6 +39,13 @@ impl Pay {
         if let Some(account) = self.account_of(node, deal) {
             return Some(account);
         }
+        // A task of its own: a reader that goes to another provider meanwhile would break it off between the payment and the agreement.
+        let inner = inner.clone();
+        let looking = tokio::spawn(async move { inner.pay.as_ref()?.look_for_account(&inner, node, deal).await });
+        looking.await.ok().flatten()
+    }
+
+    async fn look_for_account(&self, inner: &Arc<Inner>, node: NodeId, deal: DealId) -> Option<Arc<Account>> {
         let looked = |known: &Known| known.looked_until.is_some_and(|until| Instant::now() < until);
         let negotiating = self.with_known(node, |known| (!looked(known)).then(|| known.negotiating.clone()))?;
         let _one = negotiating.lock().await;
@@ -76,7 +83,8 @@ async fn told(inner: &Arc<Inner>, node: NodeId, deal: DealId, at: UnixMs) -> Res
 }
 
 /// Pays an account of which only the provider knows up, as far as our own signature and what is listed explain it. Gives the moment up
-/// to which it is paid, and all that was promised.
+/// to which it is paid, and all that was promised. With `earlier`, the account goes on from one before it on the channel, which came to
+/// at most what was promised.
 pub(super) async fn settle(
     inner: &Arc<Inner>,
     pay: &Pay,
@@ -84,6 +92,7 @@ pub(super) async fn settle(
     deal: DealId,
     terms: &Terms,
     chosen: &Chosen,
+    earlier: bool,
 ) -> Result<(UnixMs, Amount), PayError> {
     let told = Told::from_wire(&told(inner, node, deal, pay.now()).await?, chosen.channel)?;
     let now = pay.now();
@@ -93,7 +102,8 @@ pub(super) async fn settle(
     let domain = pay.contracts.channels_domain();
     let ours = told.voucher.filter(|held| held.signer(&domain) == Some(pay.session.address()));
     let promised = ours.map_or(Amount::ZERO, |held| held.voucher.cumulative);
-    let wanted = sum(terms, told.leaf_ms, told.egress_len)?.max(promised);
+    let carried = if earlier { promised } else { Amount::ZERO };
+    let wanted = sum(terms, told.leaf_ms, told.egress_len)?.plus(carried).ok_or(BookError::Overflow)?.max(promised);
     let listed = resync::list(inner, node, deal, 0).await?;
     let leaves = listed.values().map(|listed| leaf_count(listed.len.min(SHARD_LEN_MAX))).fold(0, u64::saturating_add);
     let slack_ms = u128::from(leaves) * u128::from(terms.epoch_ms) * u128::from(RESTORED_EPOCHS_MAX);
