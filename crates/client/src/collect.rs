@@ -1,18 +1,18 @@
 //! Collects garbage: shards under our deals that no catalog row and no running upload knows, a straggler's late copy among them.
 //!
-//! Never: delete a shard written by a later catalog than ours; that would mean our catalog was rolled back.
+//! Never: delete a shard written by a later catalog than ours, which would mean that our catalog was rolled back, or by one before ours that
+//! ours knows nothing of, which can still be recovered.
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use cairn_coding::ShardPlace;
-use cairn_proto::shard::{List, ListEntry, request, response};
-use cairn_types::limits::LIST_PAGE_MAX;
+use cairn_proto::shard::ListEntry;
 use cairn_types::{DealId, NodeId, SegmentId, ShardRoot};
 use serde::Serialize;
 
 use crate::Inner;
 use crate::error::PeerError;
+use crate::find::Shards;
 
 /// What a collection saw and did.
 #[derive(Debug, Clone, Default, Serialize)]
@@ -29,15 +29,17 @@ pub struct CollectReport {
     pub unreachable: Vec<NodeId>,
     /// Shards of a later catalog than ours: nothing was deleted at their providers.
     pub from_later_catalog: u64,
+    /// Shards of a catalog that was there before ours and that ours knows nothing of: they are left alone.
+    pub from_earlier_catalog: u64,
 }
 
 /// Whether the catalog knows that a shard of this segment lies at this place.
 pub type Live<'a> = dyn Fn(&SegmentId, &ShardPlace) -> bool + Send + Sync + 'a;
 
-pub(crate) async fn run(inner: &Arc<Inner>, live: &Live<'_>) -> CollectReport {
+pub(crate) async fn run(inner: &Arc<Inner>, born_epoch: u64, live: &Live<'_>) -> CollectReport {
     let mut report = CollectReport::default();
     for node in inner.peers.known() {
-        if let Err(error) = provider(inner, node, live, &mut report).await {
+        if let Err(error) = provider(inner, node, born_epoch, live, &mut report).await {
             tracing::debug!(provider = %node, %error, "not collected");
             report.unreachable.push(node);
         }
@@ -45,17 +47,19 @@ pub(crate) async fn run(inner: &Arc<Inner>, live: &Live<'_>) -> CollectReport {
     report
 }
 
-async fn provider(inner: &Arc<Inner>, node: NodeId, live: &Live<'_>, report: &mut CollectReport) -> Result<(), PeerError> {
-    let deal = inner.peers.deal(node).await?;
-    let mut after = Bytes::new();
+async fn provider(
+    inner: &Arc<Inner>,
+    node: NodeId,
+    born_epoch: u64,
+    live: &Live<'_>,
+    report: &mut CollectReport,
+) -> Result<(), PeerError> {
+    let mut shards = Shards::of(inner, node).await?;
+    let deal = shards.deal();
     let mut doomed = Vec::new();
     let mut doomed_len = 0u64;
-    loop {
-        let list = List { deal_id: Bytes::copy_from_slice(deal.as_bytes()), after: after.clone(), max: LIST_PAGE_MAX as u32 };
-        let response::Kind::Listing(listing) = inner.peers.call(node, request::Kind::List(list)).await? else {
-            return Err(PeerError::Unexpected);
-        };
-        for entry in &listing.entries {
+    while let Some(entries) = shards.next(inner).await? {
+        for entry in &entries {
             report.listed += 1;
             report.listed_len = report.listed_len.saturating_add(entry.len);
             if entry.writer_epoch > inner.writer_epoch {
@@ -64,14 +68,13 @@ async fn provider(inner: &Arc<Inner>, node: NodeId, live: &Live<'_>, report: &mu
                 return Ok(());
             }
             if let Some(place) = garbage(inner, node, deal, entry, live)? {
+                if entry.writer_epoch < born_epoch {
+                    report.from_earlier_catalog += 1;
+                    continue;
+                }
                 doomed_len = doomed_len.saturating_add(entry.len);
                 doomed.push(place);
             }
-        }
-        match listing.entries.last() {
-            Some(last) if listing.more && last.root > after => after = last.root.clone(),
-            Some(_) if listing.more => return Err(PeerError::Unexpected), // a page that does not advance would loop for ever
-            _ => break,
         }
     }
     let count = doomed.len() as u64;
@@ -99,7 +102,7 @@ fn garbage(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use cairn_proto::shard::{Deal, Listing, Request, Response};
+    use cairn_proto::shard::{Deal, Listing, Request, Response, request, response};
     use cairn_proto::{Advert, BoxStream, Framed, Transport, TransportError};
     use cairn_types::{DataKeys, Rng, UnixMs};
     use futures::FutureExt;
@@ -169,7 +172,7 @@ mod tests {
             writer_epoch: 0,
             config: crate::Config::default(),
         });
-        let report = client.collect(&|segment: &SegmentId, _: &ShardPlace| segment.0[0] == 0).await;
+        let report = client.collect(0, &|segment: &SegmentId, _: &ShardPlace| segment.0[0] == 0).await;
         assert_eq!((report.listed, report.removed, report.unreachable), (3, 2, Vec::new()));
         assert_eq!((report.listed_len, report.removed_len), (u64::MAX, u64::MAX));
     }

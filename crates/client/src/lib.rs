@@ -10,6 +10,7 @@ mod court;
 mod delete;
 mod download;
 mod error;
+mod find;
 mod in_flight;
 mod ledger;
 mod pay;
@@ -26,7 +27,7 @@ use cairn_proto::Transport;
 use cairn_types::{BlobId, DataKeys, Rng};
 use tokio::sync::Semaphore;
 
-pub use cairn_coding::{BlobKind, Manifest, ManifestError, SegmentManifest, ShardPlace};
+pub use cairn_coding::{BlobKind, Label, Manifest, ManifestError, SegmentManifest, ShardPlace, WrappedKey};
 pub use cairn_market::tier;
 pub use cairn_types::{NodeId, Redundancy, SegmentId};
 pub use collect::{CollectReport, Live};
@@ -34,6 +35,7 @@ pub use config::Config;
 pub use court::{CourtRule, DisputeView};
 pub use download::BlobReader;
 pub use error::{PeerError, ReadError, WriteError};
+pub use find::{Found, FoundShard};
 pub use ledger::LedgerError;
 #[cfg(fuzzing)]
 #[doc(hidden)]
@@ -127,9 +129,10 @@ impl Client {
         delete::places(&self.0, places).await
     }
 
-    /// Deletes shards under this client's deals that lie at no `live` place and whose segment is not being written.
-    pub async fn collect(&self, live: &Live<'_>) -> CollectReport {
-        collect::run(&self.0, live).await
+    /// Deletes shards under this client's deals that lie at no `live` place and whose segment is not being written. Those of a catalog
+    /// before `born_epoch` are left alone.
+    pub async fn collect(&self, born_epoch: u64, live: &Live<'_>) -> CollectReport {
+        collect::run(&self.0, born_epoch, live).await
     }
 
     /// What this client knows of each provider.

@@ -331,9 +331,9 @@ async fn the_collector_takes_what_nobody_knows_and_nothing_else() {
     kept_blob.segments[0].shards[7] = None;
     let known: HashMap<_, _> = kept_blob.segments.iter().map(|segment| (segment.id, segment.shards.clone())).collect();
     let live = move |id: &SegmentId, place: &ShardPlace| known.get(id).is_some_and(|shards| shards.contains(&Some(*place)));
-    let report = client.collect(&live).await;
+    let report = client.collect(0, &live).await;
     assert_eq!((report.removed, report.unreachable.len(), report.from_later_catalog), (9, 0, 0), "{report:?}");
-    let again = client.collect(&live).await;
+    let again = client.collect(0, &live).await;
     assert_eq!((again.listed, again.removed), (7 + 8, 0), "{again:?}");
     assert_eq!(client.delete_places(vec![straggler]).await, [], "what is gone may be deleted again");
     assert_reads(&client, &kept_blob, &kept).await;

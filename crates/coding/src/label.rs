@@ -36,6 +36,8 @@ pub enum BlobKind {
     Data,
     /// Small objects and catalog records, written together.
     Pack,
+    /// What a catalog holds, written now and then.
+    Checkpoint,
 }
 
 /// What stands beside one shard.
@@ -87,7 +89,7 @@ pub enum LabelError {
 struct LabelWire {
     #[prost(bytes = "bytes", tag = "1")]
     blob_id: Bytes,
-    /// 1 data, 2 pack.
+    /// 1 data, 2 pack, 3 checkpoint.
     #[prost(uint32, tag = "2")]
     kind: u32,
     #[prost(uint32, tag = "3")]
@@ -152,6 +154,7 @@ impl Label {
             kind: match self.kind {
                 BlobKind::Data => 1,
                 BlobKind::Pack => 2,
+                BlobKind::Checkpoint => 3,
             },
             segment_index: self.segment_index,
             last_segment: self.last_segment,
@@ -178,6 +181,7 @@ impl Label {
             kind: match wire.kind {
                 1 => BlobKind::Data,
                 2 => BlobKind::Pack,
+                3 => BlobKind::Checkpoint,
                 _ => return Err(malformed("blob kind")),
             },
             segment_index: wire.segment_index,

@@ -83,6 +83,10 @@ pub enum Command {
     Share(Share),
     /// Make, list and revoke S3 access keys
     Key(Key),
+    /// Build a gateway's lost catalog anew from the 12 words and the network: every object, version, bucket, key and setting
+    Recover(Recover),
+    /// Write what the catalog holds to the network now, instead of at the next turn; see recover
+    Checkpoint(Socket),
     /// Delete what lies at providers and belongs to no object, now instead of at the next turn
     Collect(Socket),
     /// How many shards of every segment can be relied on; --repair builds lost ones anew now
@@ -138,6 +142,17 @@ pub struct Init {
     /// Role whose default data directory is meant
     #[arg(long, value_enum, default_value = "gateway")]
     pub role: Role,
+    /// Which phrase.
+    #[command(flatten)]
+    pub phrase: PhraseArgs,
+    /// One JSON line on standard output
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// A phrase that somebody has.
+#[derive(Debug, Args)]
+pub struct PhraseArgs {
     /// Take the 12 words from this file
     #[arg(long, value_name = "FILE", conflicts_with = "phrase_stdin")]
     pub phrase_file: Option<PathBuf>,
@@ -147,9 +162,6 @@ pub struct Init {
     /// Counts the machines of one role under one phrase: 0 for the first, 1 for the second
     #[arg(long, default_value_t = 0)]
     pub index: u32,
-    /// One JSON line on standard output
-    #[arg(long)]
-    pub json: bool,
 }
 
 /// `cairn provider`
@@ -186,6 +198,35 @@ pub struct RunPeer {
     /// Own settings.
     #[command(flatten)]
     pub peer: PeerLayer,
+    /// Network.
+    #[command(flatten)]
+    pub network: NetworkLayer,
+}
+
+/// `cairn recover`
+#[derive(Debug, Args)]
+pub struct Recover {
+    /// Data directory of the gateway; made if it is not there [default: ~/.local/share/cairn/gateway]
+    #[arg(long, env = "CAIRN_DIR", value_name = "DIR")]
+    pub dir: Option<PathBuf>,
+    /// Which phrase; not needed where the directory still has it.
+    #[command(flatten)]
+    pub phrase: PhraseArgs,
+    /// Ledger on which the gateway paid, such as http://127.0.0.1:8545
+    #[arg(long, env = "CAIRN_CHAIN", value_name = "URL")]
+    pub chain: Option<String>,
+    /// Where the contracts are on that chain: the file of `cairn chain deploy` [default: where `cairn chain` has them]
+    #[arg(long, env = "CAIRN_CONTRACTS", value_name = "FILE")]
+    pub contracts: Option<PathBuf>,
+    /// How long providers are looked for; it goes on when no more were found for some seconds
+    #[arg(long, value_name = "TIME", default_value = "1m")]
+    pub wait: crate::span::Span,
+    /// Leave out objects that cannot be read now, instead of failing
+    #[arg(long)]
+    pub allow_missing: bool,
+    /// One JSON line on standard output
+    #[arg(long)]
+    pub json: bool,
     /// Network.
     #[command(flatten)]
     pub network: NetworkLayer,

@@ -16,24 +16,16 @@ use crate::world::SystemRng;
 /// `cairn init`
 pub fn init(args: args::Init) -> Result<()> {
     let dir = std::path::absolute(dir_or_default(args.dir, args.role)?)?;
-    let given = match (&args.phrase_file, args.phrase_stdin) {
-        (Some(path), _) => Some(home::read_phrase(path)?),
-        (None, true) => {
-            let mut text = String::new();
-            std::io::stdin().take(PHRASE_FILE_LEN_MAX).read_to_string(&mut text).context("cannot read the phrase")?;
-            Some(Phrase::parse(&text)?)
-        }
-        (None, false) => None,
-    };
+    let given = given_phrase(&args.phrase)?;
     let made = given.is_none();
     let phrase = given.unwrap_or_else(|| Phrase::from_entropy(draw(&SystemRng)));
-    home::init(&dir, &phrase, args.index)?;
-    let peer_id = |role: Role| phrase.node_key(role.name(), args.index).id();
+    home::init(&dir, &phrase, args.phrase.index)?;
+    let peer_id = |role: Role| phrase.node_key(role.name(), args.phrase.index).id();
     if args.json {
         let peer_ids =
             json!({"provider": peer_id(Role::Provider), "gateway": peer_id(Role::Gateway), "peer": peer_id(Role::Peer)});
         let words = made.then(|| phrase.words().to_string());
-        return say_json(&json!({"dir": dir, "index": args.index, "peer_ids": peer_ids, "phrase": words}));
+        return say_json(&json!({"dir": dir, "index": args.phrase.index, "peer_ids": peer_ids, "phrase": words}));
     }
     say(format_args!("{} is ready.", dir.display()));
     if made {
@@ -42,6 +34,19 @@ pub fn init(args: args::Init) -> Result<()> {
         say("Write them down on paper now; they are not shown again.");
     }
     Ok(())
+}
+
+/// The phrase that a command line names, if it does.
+pub fn given_phrase(args: &args::PhraseArgs) -> Result<Option<Phrase>> {
+    match (&args.phrase_file, args.phrase_stdin) {
+        (Some(path), _) => home::read_phrase(path).map(Some),
+        (None, true) => {
+            let mut text = String::new();
+            std::io::stdin().take(PHRASE_FILE_LEN_MAX).read_to_string(&mut text).context("cannot read the phrase")?;
+            Ok(Some(Phrase::parse(&text)?))
+        }
+        (None, false) => Ok(None),
+    }
 }
 
 /// `cairn config`

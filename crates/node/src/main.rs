@@ -17,6 +17,7 @@ mod ledger;
 mod localnet;
 mod native;
 mod outcome;
+mod recover;
 mod role;
 mod size;
 mod socket;
@@ -110,6 +111,8 @@ async fn run(cairn: Cairn) -> Result<()> {
         Command::Mb(args) => native::mb(args).await,
         Command::Share(args) => native::share(args).await,
         Command::Bucket(args) => native::bucket(args).await,
+        Command::Recover(args) => recover::recover(args, &common).await,
+        Command::Checkpoint(socket) => recover::checkpoint(socket).await,
         Command::Collect(args) => collect::collect(args).await,
         Command::Health(args) => health::health(args).await,
         Command::Earnings(args) => ledger::show::earnings(args).await,

@@ -261,7 +261,7 @@ impl World {
             writer_epoch: catalog.writer_epoch(),
             config: Config { redundancy, ..Config::default() },
         });
-        let quiet = ObjectsConfig { collect_every_ms: 0, repack_below_percent: 0, pack_window_ms: 0, ..ObjectsConfig::default() };
+        let quiet = ObjectsConfig { collect_every_ms: 0, checkpoint_every_ms: 0, repack_below_percent: 0, pack_window_ms: 0, ..ObjectsConfig::default() };
         let rng = Arc::new(CountedRng::default());
         let objects = Objects::open(catalog, client.clone(), quiet, Arc::new(StillClock), rng).await.expect("an object store");
         let key = objects.create_key("fuzz").await.expect("a fresh catalog");

@@ -13,9 +13,29 @@ pub struct StateRecord {
     /// 32 bytes: the node whose catalog this is.
     #[prost(bytes = "vec", tag = "1")]
     pub node: Vec<u8>,
-    /// Counts the openings.
+    /// Grows with each opening.
     #[prost(uint64, tag = "2")]
     pub writer_epoch: u64,
+    /// Its first epoch: shards of earlier ones are of a catalog that it knows nothing of. Zero: it knows of all.
+    #[prost(uint64, tag = "3")]
+    pub born_epoch: u64,
+}
+
+/// Rows `checkpoint-…` of `meta`: the latest checkpoint of a part of the catalog.
+#[derive(Clone, PartialEq, Message)]
+pub struct CheckpointRecord {
+    /// 16 bytes: its blob.
+    #[prost(bytes = "vec", tag = "1")]
+    pub blob: Vec<u8>,
+    /// The blob's bytes.
+    #[prost(uint64, tag = "2")]
+    pub len: u64,
+    /// When it was begun.
+    #[prost(uint64, tag = "3")]
+    pub at_ms: u64,
+    /// SHA-256 of what it says.
+    #[prost(bytes = "vec", tag = "4")]
+    pub hash: Vec<u8>,
 }
 
 /// Row `counters` of `meta`: changed in the same batch as what it counts.

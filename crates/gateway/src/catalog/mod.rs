@@ -15,6 +15,7 @@ mod txn;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use cairn_types::NodeId;
 use prost::Message;
@@ -192,6 +193,7 @@ pub struct Catalog {
     path: Arc<Path>,
     node: NodeId,
     writer_epoch: u64,
+    born_epoch: u64,
 }
 
 /// The way to the committer thread. The last holder waits for the thread's end: a process that left it behind while exiting would
@@ -218,10 +220,24 @@ impl Catalog {
     /// # Errors
     /// [`OpenError`].
     pub fn open(dir: &Path, node: NodeId) -> Result<Catalog, OpenError> {
+        // The clock makes the epochs of a catalog that begins anew greater than those of the one before it, which nobody knows any more.
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        Catalog::open_as(dir, node, StateRecord { writer_epoch: now, born_epoch: now + 1, ..StateRecord::default() })
+    }
+
+    /// As [`Self::open`]; a catalog that is new here takes the place of an earlier one whose last epoch was `after`, and will know all of it.
+    ///
+    /// # Errors
+    /// [`OpenError`].
+    pub fn open_after(dir: &Path, node: NodeId, after: u64) -> Result<Catalog, OpenError> {
+        Catalog::open_as(dir, node, StateRecord { writer_epoch: after, born_epoch: 0, ..StateRecord::default() })
+    }
+
+    fn open_as(dir: &Path, node: NodeId, fresh: StateRecord) -> Result<Catalog, OpenError> {
         let path = dir.join("catalog");
         make_private(&path)?;
         let db = open_db(&path)?;
-        let (writer_epoch, counters) = begin_epoch(&db, &path, node)?;
+        let (StateRecord { writer_epoch, born_epoch, .. }, counters) = begin_epoch(&db, &path, node, fresh)?;
         let db = Arc::new(db);
         let published = Arc::new(Mutex::new(Published { counters, stats: CommitStats::default() }));
         let (queue, changes) = mpsc::channel(committer::QUEUE_MAX);
@@ -232,12 +248,17 @@ impl Catalog {
             .map_err(|error| OpenError::Directory { path: path.clone(), reason: error.to_string() })?;
         let readers = Arc::new(Semaphore::new(READS_IN_FLIGHT_MAX));
         let committer = Arc::new(CommitterHandle { queue: Some(queue), thread: Some(thread) });
-        Ok(Catalog { db, committer, published, readers, path: path.into(), node, writer_epoch })
+        Ok(Catalog { db, committer, published, readers, path: path.into(), node, writer_epoch, born_epoch })
     }
 
-    /// Counts the openings of this catalog, this one included.
+    /// Grows with each opening of this catalog, this one included.
     pub fn writer_epoch(&self) -> u64 {
         self.writer_epoch
+    }
+
+    /// The first epoch that this catalog knows of.
+    pub fn born_epoch(&self) -> u64 {
+        self.born_epoch
     }
 
     /// Where it lies.
@@ -330,9 +351,9 @@ fn open_db(path: &Path) -> Result<Db, OpenError> {
         .map_err(|error| OpenError::Database { path: path.to_owned(), reason: error.to_string() })
 }
 
-fn begin_epoch(db: &Db, path: &Path, node: NodeId) -> Result<(u64, Counters), OpenError> {
+fn begin_epoch(db: &Db, path: &Path, node: NodeId, fresh: StateRecord) -> Result<(StateRecord, Counters), OpenError> {
     let damaged = |error: CatalogError| OpenError::Damaged { path: path.to_owned(), reason: error.to_string() };
-    let mut state = db.record::<StateRecord>(Table::Meta, STATE_ROW).map_err(damaged)?.unwrap_or_default();
+    let mut state = db.record::<StateRecord>(Table::Meta, STATE_ROW).map_err(damaged)?.unwrap_or(fresh);
     if state.node.is_empty() {
         state.node = node.as_bytes().to_vec();
     }
@@ -345,5 +366,5 @@ fn begin_epoch(db: &Db, path: &Path, node: NodeId) -> Result<(u64, Counters), Op
     batch.put_cf(db.family(Table::Meta), STATE_ROW, record::encode(&state));
     db.write_synced(batch).map_err(damaged)?;
     let counters = db.record::<Counters>(Table::Meta, COUNTERS_ROW).map_err(damaged)?.unwrap_or_default();
-    Ok((state.writer_epoch, counters))
+    Ok((state, counters))
 }

@@ -9,7 +9,7 @@ use cairn_types::{BlobId, UnixMs};
 use prost::Message;
 
 pub use super::control_record::{BucketRecord, ConfigRecord, ControlRecord, KeyRecord};
-pub use super::meta_record::{BudgetRecord, Counters, StateRecord};
+pub use super::meta_record::{BudgetRecord, CheckpointRecord, Counters, StateRecord};
 use crate::objects::api::{Checksum, ChecksumAlgorithm, ChecksumKind, ContentHeaders, ObjectMeta, ObjectPart, VersionId};
 
 /// Version byte in front of every record.
@@ -429,6 +429,8 @@ pub enum BlobKind {
     Data = 1,
     /// A pack: records and small objects.
     Pack = 2,
+    /// A checkpoint: what the catalog holds.
+    Checkpoint = 3,
 }
 
 /// How much of a blob is in use.

@@ -44,7 +44,9 @@ fn records_have_their_golden_form() {
         ),
         ("blob", encode(&BlobRecord { refs: 2, kind: BlobKind::Pack as i32, len: 100, live: 60 })),
         ("key", encode(&KeyRecord { secret: "s".into(), created_ms: 1, label: "l".into(), revoked: true, ..Default::default() })),
-        ("state", encode(&StateRecord { node: vec![9; 32], writer_epoch: 4 })),
+        ("state", encode(&StateRecord { node: vec![9; 32], writer_epoch: 4, born_epoch: 0 })),
+        ("state-born", encode(&StateRecord { node: vec![9; 32], writer_epoch: 4, born_epoch: 3 })),
+        ("checkpoint", encode(&CheckpointRecord { blob: vec![8; 16], len: 9, at_ms: 10, hash: vec![7; 32] })),
         ("counters", encode(&Counters { next_bucket: 2, buckets: 1, objects: 3, keys: 1, ..Default::default() })),
     ];
     let written: String = records.iter().map(|(name, bytes)| format!("{name} {}\n", hex::encode(bytes))).collect();

@@ -44,9 +44,11 @@ fn rows(catalog: &Catalog, prefix: &str) -> Vec<(String, String)> {
 #[tokio::test(flavor = "multi_thread")]
 async fn each_opening_is_counted_and_rows_stay() {
     let dir = tempfile::tempdir().expect("a temporary directory");
+    let first = open(dir.path()).await.writer_epoch();
+    assert!(first > 1_700_000_000, "a catalog that begins anew is later than the one before it");
     for epoch in 1..=3u64 {
         let catalog = open(dir.path()).await;
-        assert_eq!(catalog.writer_epoch(), epoch);
+        assert_eq!((catalog.writer_epoch(), catalog.born_epoch()), (first + epoch, first));
         assert_eq!(rows(&catalog, "k").len() as u64, epoch - 1);
         put(&catalog, &format!("k{epoch}"), "v").await.expect("written");
         let second = Catalog::open(dir.path(), NODE);

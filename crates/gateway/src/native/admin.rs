@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use super::Native;
 use super::answer::Refused;
 use crate::objects::api::{KeyScope, ObjectError};
+use crate::objects::checkpoint::Part;
 
 /// `GET /v1/status`
 pub async fn status(State(native): State<Native>) -> Json<Value> {
@@ -26,6 +27,19 @@ pub async fn status(State(native): State<Native>) -> Json<Value> {
 /// `POST /v1/collect`
 pub async fn collect(State(native): State<Native>) -> Json<Value> {
     Json(json!(native.objects.collect_now().await))
+}
+
+/// `POST /v1/checkpoint`: which parts had something new to say.
+pub async fn checkpoint(State(native): State<Native>) -> Result<Json<Value>, Refused> {
+    // Its own task: a caller that goes away breaks nothing off.
+    let objects = native.objects.clone();
+    let written = tokio::spawn(async move { objects.checkpoint_now().await }).await;
+    let written = written.map_err(|error| ObjectError::Internal(error.to_string()))??;
+    let name = |part: &Part| match part {
+        Part::Settings => "settings",
+        Part::Objects => "objects",
+    };
+    Ok(Json(json!({"written": written.iter().map(name).collect::<Vec<_>>()})))
 }
 
 /// `GET /v1/health`

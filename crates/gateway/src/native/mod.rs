@@ -76,6 +76,7 @@ fn router(native: Native) -> Router {
     Router::new()
         .route("/v1/status", get(admin::status))
         .route("/v1/collect", post(admin::collect))
+        .route("/v1/checkpoint", post(admin::checkpoint))
         .route("/v1/health", get(admin::health))
         .route("/v1/repair", post(admin::repair))
         .route("/v1/keys", get(admin::list_keys).post(admin::create_key))

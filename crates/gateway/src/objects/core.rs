@@ -2,9 +2,9 @@
 //!
 //! Never: a lock held across an await.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use cairn_client::{Client, ReadError, WriteError};
 use cairn_types::{Clock, Rng, UnixMs};
@@ -34,9 +34,67 @@ pub(crate) struct Network {
     /// One round of repair at a time.
     pub repair_turn: Semaphore,
     pub sequence: AtomicU64,
+    /// Packs that are being stored, by sequence.
+    pub packs: PacksUnderWay,
+    /// One checkpoint at a time.
+    pub checkpoint_turn: tokio::sync::Mutex<()>,
+}
+
+/// Packs that are being stored. A checkpoint waits for those that began before it.
+#[derive(Default)]
+pub(crate) struct PacksUnderWay {
+    sequences: Mutex<BTreeSet<u64>>,
+    ended: Notify,
+}
+
+/// A pack that is being stored; dropped when its rows are on disk or nothing came of it.
+pub(crate) struct PackUnderWay {
+    network: Arc<Network>,
+    pub sequence: u64,
+}
+
+impl PackUnderWay {
+    pub fn begin(network: Arc<Network>) -> PackUnderWay {
+        let mut sequences = network.packs.lock();
+        let sequence = network.next_sequence();
+        sequences.insert(sequence);
+        drop(sequences);
+        PackUnderWay { network, sequence }
+    }
+}
+
+impl Drop for PackUnderWay {
+    fn drop(&mut self) {
+        self.network.packs.lock().remove(&self.sequence);
+        self.network.packs.ended.notify_waiters();
+    }
+}
+
+impl PacksUnderWay {
+    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeSet<u64>> {
+        self.sequences.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Network {
+    /// A sequence before which every pack is in the catalog, or never will be, and after which every later one comes.
+    pub async fn horizon(&self) -> u64 {
+        let horizon = {
+            let _no_pack_begins = self.packs.lock();
+            self.next_sequence()
+        };
+        loop {
+            let ended = self.packs.ended.notified();
+            tokio::pin!(ended);
+            // Registered before the look, so that no end is missed.
+            ended.as_mut().enable();
+            if self.packs.lock().first().is_none_or(|first| *first > horizon) {
+                return horizon;
+            }
+            ended.await;
+        }
+    }
+
     /// Counts versions and blobs of this opening.
     pub fn next_sequence(&self) -> u64 {
         self.sequence.fetch_add(1, Ordering::Relaxed) + 1

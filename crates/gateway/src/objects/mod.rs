@@ -7,6 +7,7 @@ pub mod api;
 mod bucket;
 mod budget;
 mod check;
+pub mod checkpoint;
 mod checksum;
 mod complete;
 pub mod condition;
@@ -30,6 +31,7 @@ mod places;
 mod put;
 mod read;
 mod receive;
+pub mod recover;
 mod reenter;
 mod refs;
 mod repack;
@@ -75,6 +77,9 @@ pub struct ObjectsConfig {
     pub collect_every_ms: u64,
     /// Milliseconds between two looks at all segments, with repair of those that lost too many shards; zero: only when asked.
     pub repair_every_ms: u64,
+    /// Milliseconds between two checkpoints of all objects, while there are changes; zero: only when asked. Buckets, keys and settings
+    /// follow each change within seconds.
+    pub checkpoint_every_ms: u64,
     /// Milliseconds of a day of lifecycle rules: 86,400,000 but for tests.
     pub day_ms: u64,
     /// Packs of which less than this many percent are in use are written anew; zero: never.
@@ -91,6 +96,7 @@ impl Default for ObjectsConfig {
             trash_in_flight: 8,
             collect_every_ms: 3_600_000,
             repair_every_ms: 300_000,
+            checkpoint_every_ms: 600_000,
             day_ms: crate::rules::lifecycle::DAY_MS,
             repack_below_percent: 25,
         }
@@ -136,6 +142,8 @@ impl Objects {
             trash_turn: Semaphore::new(1),
             repair_turn: Semaphore::new(1),
             sequence: AtomicU64::new(0),
+            packs: Default::default(),
+            checkpoint_turn: Default::default(),
         });
         let (packer, entries) = packer::channel();
         let stop = CancellationToken::new();
@@ -157,7 +165,7 @@ impl Objects {
             window: Duration::from_millis(config.pack_window_ms),
             packs_in_flight: config.packs_in_flight.max(1),
         };
-        let tasks = &background.tasks;
+        let (tasks, background_network) = (&background.tasks, network.clone());
         tasks.spawn(packer::run(network.clone(), packing, entries));
         tasks.spawn(trash::run_trash(network.clone(), config.trash_in_flight, stop.clone()));
         tasks.spawn(trash::run_sweeper(network.clone(), stop.clone()));
@@ -166,6 +174,10 @@ impl Objects {
         }
         if config.collect_every_ms > 0 {
             tasks.spawn(trash::run_collector(network, Duration::from_millis(config.collect_every_ms), stop.clone()));
+        }
+        if config.checkpoint_every_ms > 0 {
+            let every = Duration::from_millis(config.checkpoint_every_ms);
+            tasks.spawn(checkpoint::run(background_network, every, stop.clone()));
         }
         if config.repack_below_percent > 0 {
             tasks.spawn(repack::run(Arc::downgrade(&core), config.repack_below_percent, stop.clone()));
@@ -205,6 +217,9 @@ impl Objects {
         self.core.stopping.store(true, Ordering::Release);
         self.core.tasks.close();
         self.core.tasks.wait().await;
+        if self.core.config.checkpoint_every_ms > 0 {
+            checkpoint::last_settings(&self.core.network).await;
+        }
         self.background.stop.cancel();
         drop(self.background._guard.lock().unwrap_or_else(PoisonError::into_inner).take());
     }

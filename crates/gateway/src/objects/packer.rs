@@ -15,7 +15,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use super::core::{Network, write_error};
+use super::core::{Network, PackUnderWay, write_error};
 use super::error::ObjectError;
 use super::pack::PACK_MAGIC;
 use super::refs;
@@ -170,7 +170,8 @@ pub(crate) async fn run(network: Arc<Network>, config: PackerConfig, mut queue: 
 }
 
 async fn store(network: Arc<Network>, entries: Vec<Entry>) {
-    let (stored, places) = match lay_out(&network, &entries) {
+    let under_way = PackUnderWay::begin(network.clone());
+    let (stored, places) = match lay_out(&network, under_way.sequence, &entries) {
         Ok((writer, bytes, places)) => (write(writer, bytes).await, places),
         Err(error) => (Err(error), Vec::new()),
     };
@@ -202,6 +203,7 @@ async fn store(network: Arc<Network>, entries: Vec<Entry>) {
         Ok(outcomes) => outcomes,
         Err(error) => vec![Err(error); count],
     };
+    drop(under_way);
     drop(stored); // the catalog knows the pack by now, or the collector may have it
     for (done, outcome) in waiting.into_iter().zip(outcomes) {
         let _ = done.send(outcome);
@@ -210,9 +212,9 @@ async fn store(network: Arc<Network>, entries: Vec<Entry>) {
 }
 
 /// Starts the pack's blob and lays its bytes out.
-fn lay_out(network: &Network, entries: &[Entry]) -> Result<(BlobWriter, Bytes, Vec<Placed>), ObjectError> {
+fn lay_out(network: &Network, sequence: u64, entries: &[Entry]) -> Result<(BlobWriter, Bytes, Vec<Placed>), ObjectError> {
     let len = PACK_MAGIC.len() + entries.iter().map(Entry::len).sum::<usize>();
-    let options = WriterOptions { kind: NetworkKind::Pack, sequence: network.next_sequence(), len_hint: Some(len as u64) };
+    let options = WriterOptions { kind: NetworkKind::Pack, sequence, len_hint: Some(len as u64) };
     let writer = network.client.writer_with(options).map_err(write_error)?;
     let blob = writer.blob_id();
     let mut bytes = Vec::with_capacity(len);

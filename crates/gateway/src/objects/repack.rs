@@ -8,6 +8,7 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use cairn_client::{Client, Manifest};
 use cairn_types::BlobId;
 use tokio_util::sync::CancellationToken;
 
@@ -26,7 +27,7 @@ const EVERY: Duration = Duration::from_secs(60);
 /// Blobs looked at in one go.
 const PAGE: usize = 512;
 /// A larger pack is left alone: no pack is written that long.
-const PACK_LEN_MAX: u64 = (HEADER_LEN_MAX + 2 * DATA_LEN_MAX) as u64 * 2;
+pub(super) const PACK_LEN_MAX: u64 = (HEADER_LEN_MAX + 2 * DATA_LEN_MAX) as u64 * 2;
 
 /// Repacks now and then, until `stop` or until the store is gone.
 pub(super) async fn run(core: Weak<Core>, below_percent: u8, stop: CancellationToken) {
@@ -106,13 +107,17 @@ async fn repack(core: &Arc<Core>, pack: BlobId) -> Result<usize, ObjectError> {
 }
 
 async fn whole(network: &Network, pack: BlobId) -> Result<Bytes, ObjectError> {
-    let manifest = Arc::new(manifest(network, pack).await?);
+    read_all(&network.client, manifest(network, pack).await?, PACK_LEN_MAX).await
+}
+
+/// All bytes of a blob of at most `len_max`.
+pub(super) async fn read_all(client: &Client, manifest: Manifest, len_max: u64) -> Result<Bytes, ObjectError> {
     let len = manifest.plain_len();
-    if len > PACK_LEN_MAX {
-        return Err(ObjectError::Internal(format!("pack {pack} has {len} bytes")));
+    if len > len_max {
+        return Err(ObjectError::Internal(format!("blob {} has {len} bytes, at most {len_max} are expected", manifest.blob)));
     }
     let mut bytes = BytesMut::with_capacity(len as usize);
-    let mut reader = network.client.read(manifest, 0..len);
+    let mut reader = client.read(Arc::new(manifest), 0..len);
     while let Some(chunk) = reader.next().await {
         bytes.extend_from_slice(&chunk.map_err(read_error)?);
     }

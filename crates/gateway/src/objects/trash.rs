@@ -168,7 +168,7 @@ pub(super) async fn collect(network: &Network) -> CollectReport {
             return CollectReport::default();
         }
     };
-    let report = network.client.collect(&|segment, place| known.place(*segment, place)).await;
+    let report = network.client.collect(network.catalog.born_epoch(), &|segment, place| known.place(*segment, place)).await;
     if report.from_later_catalog > 0 {
         tracing::error!(
             shards = report.from_later_catalog,
@@ -176,6 +176,12 @@ pub(super) async fn collect(network: &Network) -> CollectReport {
             "providers hold shards of a later catalog than this one, which was rolled back: nothing was collected there"
         );
     } else {
+        if report.from_earlier_catalog > 0 {
+            tracing::warn!(
+                shards = report.from_earlier_catalog,
+                "providers hold shards of an earlier catalog of this account; they are left alone: cairn recover, in an empty directory, brings its objects back"
+            );
+        }
         tracing::info!(
             listed = report.listed,
             removed = report.removed,

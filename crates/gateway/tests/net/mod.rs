@@ -14,6 +14,7 @@ use bytes::Bytes;
 use cairn_client::{Client, Config, Parts};
 use cairn_gateway::catalog::{Catalog, OpenError};
 use cairn_gateway::objects::api::{Body, BodyChecks, BodyError, ObjectInfo, PutRequest};
+use cairn_gateway::objects::recover::{RecoverError, Recovered, Source, recover};
 use cairn_gateway::objects::{ObjectError, Objects, ObjectsConfig};
 use cairn_proto::{Advert, BoxStream, Transport, TransportError};
 use cairn_provider::{DiskConfig, Server, ServerConfig, Store, StoreConfig};
@@ -129,6 +130,29 @@ impl World {
         Objects::open(catalog, client, config, Arc::new(WallClock), Arc::new(SystemRng)).await.expect("an object store")
     }
 
+    /// A client that only reads, as a recovery needs it.
+    pub fn reader(&self) -> Client {
+        let (transport, keys, rng) = (self.net.clone(), self.phrase.data_keys(), Arc::new(SystemRng));
+        Client::new(Parts { transport, keys, rng, writer_epoch: 0, config: Config::default() })
+    }
+
+    /// Recovers a catalog in `dir` from the providers that are up.
+    pub async fn recover(&self, dir: &Path, allow_missing: bool) -> Result<Recovered, RecoverError> {
+        let client = self.reader();
+        let (mut shards, mut providers) = (Vec::new(), 0);
+        for node in client.known_providers() {
+            shards.extend(client.find(node).await.expect("it is up").shards);
+            providers += 1;
+        }
+        let source = Source { client: &client, shards, providers, node: self.net.local, owner: "owner", allow_missing };
+        recover(dir, source, &|_| {}).await
+    }
+
+    /// Takes the catalog of this world away, as if its disk had died.
+    pub fn lose_catalog(&self) {
+        std::fs::remove_dir_all(self.dir.path().join("catalog")).expect("a catalog");
+    }
+
     async fn catalog(&self) -> Catalog {
         for _ in 0..500 {
             match Catalog::open(self.dir.path(), self.net.local) {
@@ -176,7 +200,7 @@ fn serve(dir: &Path, index: usize, key: NodeKey) -> Server {
 
 /// Upkeep happens only when asked for.
 pub fn quiet() -> ObjectsConfig {
-    ObjectsConfig { collect_every_ms: 0, repack_below_percent: 0, ..ObjectsConfig::default() }
+    ObjectsConfig { collect_every_ms: 0, repack_below_percent: 0, checkpoint_every_ms: 0, ..ObjectsConfig::default() }
 }
 
 pub fn bytes(len: usize, seed: u8) -> Bytes {

@@ -106,6 +106,6 @@ async fn what_an_answer_cannot_hold_is_refused_and_never_an_internal_error() {
     }
     let tags = "<Tagging><TagSet><Tag><Key>name</Key><Value>&#1;</Value></Tag></TagSet></Tagging>";
     world.put("k", "x").await;
-    world.ask(Ask::new("PUT", "/bucket/k?tagging").body(tags)).await.expect_error(400, "InvalidTag");
+    world.ask(Ask::new("PUT", "/bucket/k?tagging").body(tags)).await.expect_error(400, "MalformedXML");
     world.stop().await;
 }

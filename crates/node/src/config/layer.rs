@@ -169,6 +169,9 @@ pub struct GatewayLayer {
     /// When a provider that committed to data and lost it is taken to court, for a bond of 10 credits [default: auto]
     #[arg(long, env = "CAIRN_COURT", value_enum)]
     pub court: Option<Court>,
+    /// Between two checkpoints of all objects, from which `cairn recover` brings a lost catalog back [default: 10m]
+    #[arg(long, env = "CAIRN_CHECKPOINT_EVERY", value_name = "SPAN")]
+    pub checkpoint_every: Option<Span>,
     /// Length of a day of lifecycle rules; only for tests of them
     #[arg(long, env = "CAIRN_LIFECYCLE_DAY", value_name = "SPAN", hide = true)]
     pub lifecycle_day: Option<Span>,
@@ -183,7 +186,7 @@ impl GatewayLayer {
     pub fn over(self, lower: Self) -> Self {
         over!(
             self, lower; dir, listen, external, s3_listen, region, redundancy, chain, contracts, budget, repair_after, court,
-            lifecycle_day
+            checkpoint_every, lifecycle_day
         )
     }
 }

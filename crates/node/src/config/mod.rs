@@ -248,6 +248,8 @@ pub struct Gateway {
     pub repair_after: Span,
     /// When failed audits are taken to court.
     pub court: Court,
+    /// Between two checkpoints of all objects.
+    pub checkpoint_every: Span,
     /// Length of a day of lifecycle rules.
     pub lifecycle_day: Span,
 }
@@ -274,6 +276,7 @@ impl Gateway {
             budget: layer.budget.unwrap_or(Budget(Some(Amount::from_credits(100)))),
             repair_after: layer.repair_after.unwrap_or(Span(3_600_000)),
             court: layer.court.unwrap_or(Court::Auto),
+            checkpoint_every: layer.checkpoint_every.unwrap_or(Span(600_000)),
             lifecycle_day: layer.lifecycle_day.unwrap_or(Span(86_400_000)),
         })
     }

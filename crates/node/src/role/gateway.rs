@@ -114,42 +114,53 @@ async fn open_objects(
 ) -> Result<(Objects, Client)> {
     let (dir, node) = (home.dir().to_owned(), home.node_key().id());
     let catalog = tokio::task::spawn_blocking(move || Catalog::open(&dir, node)).await.context("opening the catalog")??;
+    let client = open_client(home, network, config, ledger, catalog.writer_epoch())?;
+    let (clock, rng) = (Arc::new(SystemClock), Arc::new(SystemRng));
+    let objects_config = ObjectsConfig {
+        day_ms: config.lifecycle_day.0.max(1),
+        checkpoint_every_ms: config.checkpoint_every.0.max(1),
+        ..ObjectsConfig::default()
+    };
+    let objects = Objects::open(catalog, client.clone(), objects_config, clock, rng).await?;
+    Ok((objects, client))
+}
+
+/// A gateway's client, paid if there is a ledger; shards that it stores are of `writer_epoch`.
+pub fn open_client(
+    home: &Home,
+    network: &Network,
+    config: &config::Gateway,
+    ledger: Option<Ledger>,
+    writer_epoch: u64,
+) -> Result<Client> {
     let parts = Parts {
         transport: Arc::new(network.clone()),
         keys: home.data_keys(),
         rng: Arc::new(SystemRng),
-        writer_epoch: catalog.writer_epoch(),
+        writer_epoch,
         config: cairn_client::Config {
             redundancy: config.redundancy,
             lost_after: config.repair_after.duration(),
             ..cairn_client::Config::default()
         },
     };
-    let client = match ledger {
-        None => Client::new(parts),
-        Some(ledger) => Client::paid(
-            parts,
-            Paying {
-                ledger: home.path("ledger"),
-                court: Some(Arc::new(ledger.clone())),
-                settlement: Arc::new(ledger),
-                node: home.node_key(),
-                session: home.session_key(),
-                clock: Arc::new(SystemClock),
-                config: PayConfig {
-                    month_max: config.budget.0,
-                    court: match config.court {
-                        config::Court::Auto => CourtRule::Auto,
-                        config::Court::Never => CourtRule::Never,
-                        config::Court::Always => CourtRule::Always,
-                    },
-                    ..PayConfig::default()
-                },
+    let Some(ledger) = ledger else { return Ok(Client::new(parts)) };
+    let paying = Paying {
+        ledger: home.path("ledger"),
+        court: Some(Arc::new(ledger.clone())),
+        settlement: Arc::new(ledger),
+        node: home.node_key(),
+        session: home.session_key(),
+        clock: Arc::new(SystemClock),
+        config: PayConfig {
+            month_max: config.budget.0,
+            court: match config.court {
+                config::Court::Auto => CourtRule::Auto,
+                config::Court::Never => CourtRule::Never,
+                config::Court::Always => CourtRule::Always,
             },
-        )?,
+            ..PayConfig::default()
+        },
     };
-    let (clock, rng) = (Arc::new(SystemClock), Arc::new(SystemRng));
-    let objects_config = ObjectsConfig { day_ms: config.lifecycle_day.0.max(1), ..ObjectsConfig::default() };
-    let objects = Objects::open(catalog, client.clone(), objects_config, clock, rng).await?;
-    Ok((objects, client))
+    Ok(Client::paid(parts, paying)?)
 }

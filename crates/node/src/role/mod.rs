@@ -30,13 +30,17 @@ use crate::world::SystemClock;
 const OPEN_FILES_WANTED: u64 = 65_536;
 
 /// Where and how a daemon takes part in the network.
-struct Membership {
-    listen: Vec<String>,
-    external: Vec<String>,
-    network: config::Network,
+pub struct Membership {
+    /// Multiaddrs to listen on.
+    pub listen: Vec<String>,
+    /// Multiaddrs at which others reach it.
+    pub external: Vec<String>,
+    /// How to find others.
+    pub network: config::Network,
 }
 
-async fn join(home: &Home, role: Role, membership: Membership) -> Result<(Network, Incoming)> {
+/// Joins the network.
+pub async fn join(home: &Home, role: Role, membership: Membership) -> Result<(Network, Incoming)> {
     let Membership { listen, external, network } = membership;
     let psk = network.psk_file.as_deref().map(cairn_net::psk::read).transpose()?;
     let config = NetConfig {

@@ -68,7 +68,7 @@ pub async fn open(dir: &Path) -> Result<Keys> {
         writer_epoch: catalog.writer_epoch(),
         config: cairn_client::Config::default(),
     });
-    let config = ObjectsConfig { collect_every_ms: 0, ..ObjectsConfig::default() };
+    let config = ObjectsConfig { collect_every_ms: 0, checkpoint_every_ms: 0, ..ObjectsConfig::default() };
     let objects = Objects::open(catalog, client, config, Arc::new(SystemClock), Arc::new(SystemRng)).await?;
     Ok(Keys { objects, _home: home })
 }
