@@ -64,44 +64,32 @@ pub struct FoundShard {
     pub label: Label,
 }
 
-/// What a provider has of this account.
-#[derive(Debug, Clone, Default)]
-pub struct Found {
-    /// Shards with a label that opens.
-    pub shards: Vec<FoundShard>,
-    /// Shards without.
-    pub unlabelled: u64,
-}
-
 impl Client {
     /// Providers that this client has heard of.
     pub fn known_providers(&self) -> Vec<NodeId> {
         self.0.peers.known()
     }
 
-    /// All shards of this account at a provider.
+    /// All shards of this account at a provider whose labels open.
     ///
     /// # Errors
     /// [`PeerError`]: it does not answer, or not as it should.
-    pub async fn find(&self, node: NodeId) -> Result<Found, PeerError> {
+    pub async fn find(&self, node: NodeId) -> Result<Vec<FoundShard>, PeerError> {
         let mut shards = Shards::of(&self.0, node).await?;
         let deal = shards.deal();
-        let mut found = Found::default();
+        let mut found = Vec::new();
         while let Some(entries) = shards.next(&self.0).await? {
             for entry in entries {
                 let root = ShardRoot::from_slice(&entry.root).ok_or(PeerError::Unexpected)?;
                 let segment = SegmentId::from_slice(&entry.segment_id).ok_or(PeerError::Unexpected)?;
                 match Label::open(&entry.label, &self.0.keys) {
-                    Ok(label) => found.shards.push(FoundShard {
+                    Ok(label) => found.push(FoundShard {
                         place: ShardPlace { root, provider: node, deal },
                         segment,
                         stored_at: UnixMs(entry.stored_at_ms),
                         label,
                     }),
-                    Err(error) => {
-                        tracing::debug!(provider = %node, shard = %root, %error, "a label that says nothing");
-                        found.unlabelled += 1;
-                    }
+                    Err(error) => tracing::debug!(provider = %node, shard = %root, %error, "a label that says nothing"),
                 }
             }
         }

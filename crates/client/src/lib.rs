@@ -35,7 +35,7 @@ pub use config::Config;
 pub use court::{CourtRule, DisputeView};
 pub use download::BlobReader;
 pub use error::{PeerError, ReadError, WriteError};
-pub use find::{Found, FoundShard};
+pub use find::FoundShard;
 pub use ledger::LedgerError;
 #[cfg(fuzzing)]
 #[doc(hidden)]

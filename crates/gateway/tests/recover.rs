@@ -195,7 +195,6 @@ async fn a_new_catalog_beside_an_old_network_collects_nothing_of_it() {
     let before = seen(&objects).await;
     lost(&world, objects).await;
     // Somebody starts the gateway without recovering first.
-    tokio::time::sleep(std::time::Duration::from_millis(1100)).await;
     let objects = world.open(quiet()).await;
     let shards = world.shards();
     let report = objects.collect_now().await;

@@ -25,6 +25,7 @@ mod span;
 mod status;
 mod stop;
 mod telemetry;
+mod text;
 mod when;
 mod world;
 

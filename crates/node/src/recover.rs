@@ -159,7 +159,7 @@ async fn find(client: &Client, node: cairn_client::NodeId) -> Result<Vec<FoundSh
     let mut tries = 1;
     loop {
         match client.find(node).await {
-            Ok(found) => return Ok(found.shards),
+            Ok(found) => return Ok(found),
             Err(error) if tries == TRIES => return Err(error),
             Err(_) => tokio::time::sleep(RETRY_AFTER).await,
         }

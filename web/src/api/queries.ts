@@ -2,7 +2,7 @@
 import { keepPreviousData, useQuery, type UseQueryResult } from "@tanstack/react-query";
 import { at, get, query } from "./client";
 import type {
-  AccessKey, Alert, Audit, Bucket, BucketCost, ClientDeal, Dispute, Earnings, Health, History, Journal, Listing, Offer, Places, ProviderDeal,
+  AccessKey, Alert, Audit, Bucket, BucketCost, ClientDeal, Dispute, Earnings, History, Listing, Offer, Places, ProviderDeal,
   Spending, Stat, Version, Wallet,
 } from "./types";
 
@@ -24,13 +24,10 @@ export const useProviderDeals = (node: string) => useGet<{ deals: ProviderDeal[]
 export const useClientDeals = (node: string) => useGet<{ deals: ClientDeal[] }>(at(node, "/v1/deals"), LIVE_MS);
 export const useSpending = (node: string) => useGet<Spending>(at(node, "/v1/spending"), LIVE_MS);
 export const useWallet = (node: string) => useGet<Wallet>(at(node, "/v1/wallet"), LIVE_MS);
-export const useHealth = (node: string) => useGet<Health>(at(node, "/v1/health"), SLOW_MS);
 export const useOffers = (node: string | null) => useGet<{ offers: Offer[] }>(node === null ? null : at(node, "/v1/offers"), SLOW_MS);
-export const useAudits = (node: string, failed: boolean, provider: string, max: number) =>
-  useGet<{ audits: Audit[] }>(at(node, `/v1/audits${query({ failed: failed || null, provider, max })}`), LIVE_MS);
+export const useAudits = (node: string, failed: boolean, max: number) =>
+  useGet<{ audits: Audit[] }>(at(node, `/v1/audits${query({ failed: failed || null, max })}`), LIVE_MS);
 export const useDisputes = (node: string) => useGet<{ disputes: Dispute[] }>(at(node, "/v1/disputes"), SLOW_MS);
-export const useJournal = (node: string, from: number, max: number) =>
-  useGet<Journal>(at(node, `/v1/journal${query({ from, max })}`), SLOW_MS);
 export const useBuckets = (node: string) => useGet<{ buckets: Bucket[] }>(at(node, "/v1/buckets"), SLOW_MS);
 export const useBucketCost = (node: string, bucket: string) =>
   useGet<BucketCost>(at(node, `/v1/buckets/${encodeURIComponent(bucket)}`), SLOW_MS);

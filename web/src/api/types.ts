@@ -1,7 +1,6 @@
 // What the nodes answer, as docs/formats/native-api.md and docs/formats/dashboard.md have it. Amounts are decimal strings of base units.
 
 export type Kind = "provider" | "gateway" | "peer" | "chain";
-export interface NodeName { name: string; kind: Kind }
 export interface Session { state: "first" | "locked" | "open"; csrf: string | null; version: string }
 export interface Trouble { message: string; remedy: string }
 

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { bytes, count, credits, creditsExact, duration, perTib, relative, shortId, sum, utc } from "./format";
+import { baseUnitsOf, bytes, count, credits, creditsExact, duration, perTib, relative, shortId, sum, utc } from "./format";
 
 describe("numbers are shown as the command line shows them", () => {
   test.each([
@@ -25,6 +25,16 @@ describe("numbers are shown as the command line shows them", () => {
     expect(creditsExact(base)).toBe(exact);
     expect(credits(base)).toBe(short);
   });
+
+  test.each([
+    ["12.5", "12500000000000000000"],
+    ["0", "0"],
+    ["0.000000000000000001", "1"],
+    ["1.", null],
+    ["-1", null],
+    ["1e3", null],
+    ["0.0000000000000000001", null],
+  ])("credits are read: %s", (text, base) => expect(baseUnitsOf(text)).toBe(base));
 
   test("moments and spans", () => {
     expect(utc(951_782_400_000)).toBe("2000-02-29 00:00:00Z");

@@ -41,6 +41,12 @@ export function credits(base: string | null | undefined): string {
   return `${grouped(micro / 1_000_000n)}${rest === "" ? "" : `.${rest}`} CRD`;
 }
 
+/** Credits as people write them, such as `12.5`, in base units; `null` for what is no amount. */
+export function baseUnitsOf(credits: string): string | null {
+  const [, whole, rest = ""] = /^(\d{1,12})(?:\.(\d{1,18}))?$/.exec(credits.trim()) ?? [];
+  return whole === undefined ? null : (BigInt(whole) * CREDIT + BigInt(rest.padEnd(18, "0"))).toString();
+}
+
 /** Base units as a number of credits, for charts alone. */
 export function creditsNumber(base: string | null | undefined): number | null {
   const parsed = baseUnits(base);

@@ -6,6 +6,19 @@ import type { Kind, NodeSample } from "../api/types";
 import { Empty, ErrorNote, Title } from "./basic";
 import { ApiError } from "../api/client";
 
+/** Chooses one of several nodes; with one there is nothing to choose. */
+export function NodeChoice({ nodes, chosen, onChoose }: { nodes: NodeSample[]; chosen: string; onChoose: (name: string) => void }) {
+  if (nodes.length < 2) return null;
+  return (
+    <>
+      <label className="hidden" htmlFor="node">Node</label>
+      <select id="node" value={chosen} onChange={(event) => onChoose(event.target.value)}>
+        {nodes.map((one) => <option key={one.name} value={one.name}>{one.name}{one.error === null ? "" : " (down)"}</option>)}
+      </select>
+    </>
+  );
+}
+
 const STARTING: Record<Kind, string> = {
   provider: "cairn init --role provider\ncairn provider --space /mnt/disk=500GiB --bootstrap ADDRESS --chain URL",
   gateway: "cairn init --role gateway\ncairn gateway --bootstrap ADDRESS --chain URL",
@@ -31,14 +44,7 @@ export function NodePage({ kind, title, more, children }: {
       </>
     );
   }
-  const choose = nodes.length > 1 && (
-    <>
-      <label className="hidden" htmlFor="node">Node</label>
-      <select id="node" value={node.name} onChange={(event) => void navigate({ to: ".", search: { node: event.target.value } })}>
-        {nodes.map((one) => <option key={one.name} value={one.name}>{one.name}{one.error === null ? "" : " (down)"}</option>)}
-      </select>
-    </>
-  );
+  const choose = <NodeChoice nodes={nodes} chosen={node.name} onChoose={(name) => void navigate({ to: ".", search: { node: name } })} />;
   return (
     <>
       <Title more={<>{choose}{more?.(node)}</>}>{title}</Title>

@@ -220,8 +220,10 @@ impl Catalog {
     /// # Errors
     /// [`OpenError`].
     pub fn open(dir: &Path, node: NodeId) -> Result<Catalog, OpenError> {
-        // The clock makes the epochs of a catalog that begins anew greater than those of the one before it, which nobody knows any more.
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        // The clock makes the epochs of a catalog that begins anew greater than those of the one before it, which nobody knows any more. In
+        // milliseconds, because a catalog that is opened often must not overtake it.
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let now = u64::try_from(since.as_millis()).unwrap_or_default();
         Catalog::open_as(dir, node, StateRecord { writer_epoch: now, born_epoch: now + 1, ..StateRecord::default() })
     }
 

@@ -10,8 +10,16 @@ use super::error::ObjectError;
 use super::limits::BUCKETS_MAX;
 use super::multipart::drop_uploads;
 use super::{Objects, budget, check};
-use crate::catalog::Table;
 use crate::catalog::record::{self, BucketRecord};
+use crate::catalog::{Table, Txn};
+
+/// Adds a bucket under the next number.
+pub(crate) fn add(txn: &mut Txn<'_>, name: Vec<u8>, record: BucketRecord) {
+    let id = txn.counters.next_bucket;
+    txn.counters.next_bucket += 1;
+    txn.counters.buckets += 1;
+    txn.put_record(Table::Buckets, name, &BucketRecord { id, ..record });
+}
 
 impl Objects {
     /// Makes a bucket.
@@ -56,18 +64,15 @@ impl Objects {
             if txn.counters.buckets >= BUCKETS_MAX {
                 return Err(ObjectError::TooManyBuckets { max: BUCKETS_MAX });
             }
-            let id = txn.counters.next_bucket;
-            txn.counters.next_bucket += 1;
-            txn.counters.buckets += 1;
             let record = BucketRecord {
-                id,
+                id: 0,
                 created_ms: bucket.created.0,
                 owner: bucket.owner,
                 region: bucket.region,
                 versioning: bucket.versioning.number(),
                 lockable: bucket.lockable,
             };
-            txn.put_record(Table::Buckets, row, &record);
+            add(txn, row, record);
             Ok(())
         });
         making.await?;

@@ -25,6 +25,18 @@ pub(crate) fn count(txn: &mut Txn<'_>, client: &Client, bucket: BucketId, before
     Ok(())
 }
 
+/// Sets a bucket's budget over what is in it now.
+pub(crate) fn set(txn: &mut Txn<'_>, bucket: BucketId, month_max: Amount) -> Result<(), ObjectError> {
+    let mut stored_len = 0u64;
+    for table in [Table::Objects, Table::Versions] {
+        for (_, value) in txn.scan(table, &bucket.0.to_be_bytes(), usize::MAX)? {
+            stored_len = stored_len.saturating_add(decode::<ObjectRecord>(&value)?.len);
+        }
+    }
+    txn.put_record(Table::Budgets, budget_row(bucket), &BudgetRecord::new(month_max, stored_len));
+    Ok(())
+}
+
 /// Whether a bucket has a budget.
 pub(crate) fn is_limited(db: &Db, bucket: BucketId) -> Result<bool, ObjectError> {
     Ok(db.get(Table::Budgets, &budget_row(bucket))?.is_some())
@@ -90,14 +102,7 @@ impl Objects {
                 forget(txn, bucket);
                 return Ok(());
             };
-            let mut stored_len = 0u64;
-            for table in [Table::Objects, Table::Versions] {
-                for (_, value) in txn.scan(table, &bucket.0.to_be_bytes(), usize::MAX)? {
-                    stored_len = stored_len.saturating_add(decode::<ObjectRecord>(&value)?.len);
-                }
-            }
-            txn.put_record(Table::Budgets, budget_row(bucket), &BudgetRecord::new(month_max, stored_len));
-            Ok(())
+            set(txn, bucket, month_max)
         });
         setting.await
     }

@@ -9,7 +9,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use cairn_client::{BlobKind as NetworkKind, WriterOptions};
 use cairn_types::BlobId;
 use prost::Message;
@@ -41,7 +40,7 @@ const LOOK_EVERY: Duration = Duration::from_secs(2);
 /// A checkpoint that failed is tried again after this long.
 const RETRY_AFTER: Duration = Duration::from_secs(30);
 /// What the last checkpoint of settings may hold up the end.
-const LAST_FOR: Duration = Duration::from_secs(3);
+const LAST_FOR: Duration = Duration::from_secs(2);
 
 /// Which half of the catalog.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -258,53 +257,61 @@ fn objects(db: &Db, mut at: Place) -> Result<Page, ObjectError> {
     }
 }
 
-async fn page(network: &Network, part: Part, at: Place) -> Result<Page, ObjectError> {
-    network.catalog.read(move |db| if part == Part::Settings { settings(db) } else { objects(db, at) }).await
+/// A walk through a part of the catalog, page by page.
+struct Walk {
+    part: Part,
+    next: Option<Place>,
+    hasher: Sha256,
+    count: u64,
 }
 
-/// Walks through a part; hands each page on.
-async fn walk<F: Future<Output = Result<(), ObjectError>>>(
-    network: &Network,
-    part: Part,
-    mut each: impl FnMut(Vec<u8>) -> F,
-) -> Result<([u8; 32], u64), ObjectError> {
-    let (mut hasher, mut count, mut next) = (Sha256::new(), 0, Some(Place::default()));
-    while let Some(at) = next {
-        let found = page(network, part, at).await?;
-        hasher.update(&found.bytes);
-        (count, next) = (count + found.count, found.next);
-        each(found.bytes).await?;
+impl Walk {
+    fn new(part: Part) -> Walk {
+        Walk { part, next: Some(Place::default()), hasher: Sha256::new(), count: 0 }
     }
-    Ok((hasher.finalize().into(), count))
+
+    /// The frames of the next page; `None` behind the last.
+    async fn page(&mut self, network: &Network) -> Result<Option<Vec<u8>>, ObjectError> {
+        let (Some(at), part) = (self.next.take(), self.part) else { return Ok(None) };
+        let found = network.catalog.read(move |db| if part == Part::Settings { settings(db) } else { objects(db, at) }).await?;
+        self.hasher.update(&found.bytes);
+        (self.count, self.next) = (self.count + found.count, found.next);
+        Ok(Some(found.bytes))
+    }
+
+    /// SHA-256 of all frames.
+    fn hash(self) -> [u8; 32] {
+        self.hasher.finalize().into()
+    }
 }
 
 /// Writes a checkpoint of `part`, if it would say something else than the latest one. Whether it did.
 pub(super) async fn write(network: &Arc<Network>, part: Part) -> Result<bool, ObjectError> {
     let _turn = network.checkpoint_turn.lock().await;
     let latest: Option<CheckpointRecord> = network.catalog.read(move |db| Ok(db.record(Table::Meta, &part.row())?)).await?;
-    let (hash, _) = walk(network, part, |_| std::future::ready(Ok(()))).await?;
+    let mut looking = Walk::new(part);
+    while looking.page(network).await?.is_some() {}
+    let hash = looking.hash();
     if latest.as_ref().is_some_and(|latest| latest.hash == hash) {
         return Ok(false);
     }
     let sequence = network.horizon().await;
     let at = network.now();
     let options = WriterOptions { kind: NetworkKind::Checkpoint, sequence, len_hint: None };
-    let writer = network.client.writer_with(options).map_err(write_error)?;
-    let writer = Arc::new(tokio::sync::Mutex::new(writer));
-    let put = |bytes: Vec<u8>| {
-        let writer = writer.clone();
-        async move { writer.lock().await.write(Bytes::from(bytes)).await.map_err(write_error) }
-    };
+    let mut writer = network.client.writer_with(options).map_err(write_error)?;
     let head = Head { part: part.number(), writer_epoch: network.catalog.writer_epoch(), sequence, at_ms: at.0 };
-    let mut first = MAGIC.to_vec();
-    push(&mut first, Say::Head(head));
-    put(first).await?;
-    let (hash, count) = walk(network, part, &put).await?;
-    let mut last = Vec::new();
-    push(&mut last, Say::End(count));
-    put(last).await?;
-    let writer = Arc::into_inner(writer).ok_or_else(|| ObjectError::Internal("a page is still being written".into()))?;
-    let stored = writer.into_inner().finish().await.map_err(write_error)?;
+    let mut bytes = MAGIC.to_vec();
+    push(&mut bytes, Say::Head(head));
+    writer.write(bytes.into()).await.map_err(write_error)?;
+    let mut walk = Walk::new(part);
+    while let Some(page) = walk.page(network).await? {
+        writer.write(page.into()).await.map_err(write_error)?;
+    }
+    let (count, mut bytes) = (walk.count, Vec::new());
+    push(&mut bytes, Say::End(count));
+    writer.write(bytes.into()).await.map_err(write_error)?;
+    let stored = writer.finish().await.map_err(write_error)?;
+    let hash = walk.hash();
     let manifest = cairn_client::Manifest::clone(&stored);
     let changing = network.catalog.change(move |txn| {
         let extent = Extent { blob: manifest.blob, offset: 0, len: manifest.plain_len() };
@@ -326,32 +333,32 @@ pub(super) async fn write(network: &Arc<Network>, part: Part) -> Result<bool, Ob
     Ok(true)
 }
 
+/// When a part is looked at next.
+struct Turn {
+    part: Part,
+    every: Duration,
+    /// Changes of the catalog at the last look.
+    seen: Option<u64>,
+    due: Instant,
+}
+
 /// Writes checkpoints when there is something new to say, until `stop`.
 pub(super) async fn run(network: Arc<Network>, every: Duration, stop: CancellationToken) {
-    let mut seen = None;
-    let (mut objects_due, mut not_before) = (Instant::now() + every, Instant::now());
+    let turn = |part, every| Turn { part, every, seen: None, due: Instant::now() + every };
+    let mut turns = [turn(Part::Settings, LOOK_EVERY), turn(Part::Objects, every)];
     while stop.run_until_cancelled(tokio::time::sleep(LOOK_EVERY)).await.is_some() {
-        let (changes, now) = (network.catalog.commit_stats().changes, Instant::now());
-        if now < not_before || (seen == Some(changes) && now < objects_due) {
-            continue;
-        }
-        let mut wanted = vec![Part::Settings];
-        if now >= objects_due {
-            wanted.push(Part::Objects);
-            objects_due = now + every;
-        }
-        seen = Some(changes);
-        for part in wanted {
-            match stop.run_until_cancelled(write(&network, part)).await {
-                Some(Err(error)) => {
-                    tracing::warn!(%error, ?part, "no checkpoint could be written; it will be tried again");
-                    (seen, not_before) = (None, Instant::now() + RETRY_AFTER);
-                    if part == Part::Objects {
-                        objects_due = not_before;
-                    }
-                }
+        for turn in &mut turns {
+            let (changes, now) = (network.catalog.commit_stats().changes, Instant::now());
+            if now < turn.due || turn.seen == Some(changes) {
+                continue;
+            }
+            match stop.run_until_cancelled(write(&network, turn.part)).await {
                 None => return,
-                Some(Ok(_)) => {}
+                Some(Ok(_)) => (turn.seen, turn.due) = (Some(changes), now + turn.every),
+                Some(Err(error)) => {
+                    tracing::warn!(%error, part = ?turn.part, "no checkpoint could be written; it will be tried again");
+                    turn.due = Instant::now() + RETRY_AFTER;
+                }
             }
         }
     }

@@ -68,12 +68,17 @@ impl Endpoint {
             query.iter().map(|(name, value)| format!("{name}={}", utf8_percent_encode(value, VALUE))).collect();
         let query = pairs.join("&");
         let request = format!("GET\n{path}\n{query}\nhost:{host}\n\nhost\nUNSIGNED-PAYLOAD");
-        let to_sign = format!("AWS4-HMAC-SHA256\n{date}\n{scope}\n{}", hex::encode(Sha256::digest(request)));
-        let secret = format!("AWS4{}", key.secret_key).into_bytes();
-        let steps = [&date[..8], &self.region, "s3", "aws4_request", &to_sign];
-        let signature = steps.iter().fold(secret, |key, step| hmac(&key, step.as_bytes()));
-        Some(format!("{}{path}?{query}&X-Amz-Signature={}", self.url, hex::encode(signature)))
+        let signature = signature(&key.secret_key, &date, &self.region, &request);
+        Some(format!("{}{path}?{query}&X-Amz-Signature={signature}", self.url))
     }
+}
+
+/// Signature of a canonical request at `date`.
+fn signature(secret: &str, date: &str, region: &str, request: &str) -> String {
+    let scope = format!("{}/{region}/s3/aws4_request", &date[..8]);
+    let to_sign = format!("AWS4-HMAC-SHA256\n{date}\n{scope}\n{}", hex::encode(Sha256::digest(request)));
+    let steps = [&date[..8], region, "s3", "aws4_request", &to_sign];
+    hex::encode(steps.iter().fold(format!("AWS4{secret}").into_bytes(), |key, step| hmac(&key, step.as_bytes())))
 }
 
 fn hmac(key: &[u8], data: &[u8]) -> Vec<u8> {
@@ -95,7 +100,18 @@ mod tests {
 
     /// The example of the page named above.
     #[test]
-    fn a_link_is_signed_as_the_description_has_it() {
+    fn a_request_is_signed_as_the_description_has_it() {
+        let query = "X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential=AKIAIOSFODNN7EXAMPLE%2F20130524%2Fus-east-1%2Fs3%2Faws4_request&\
+            X-Amz-Date=20130524T000000Z&X-Amz-Expires=86400&X-Amz-SignedHeaders=host";
+        let request = format!("GET\n/test.txt\n{query}\nhost:examplebucket.s3.amazonaws.com\n\nhost\nUNSIGNED-PAYLOAD");
+        assert_eq!(
+            signature("wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY", "20130524T000000Z", "us-east-1", &request),
+            "aeeed9bbccd4d02ee5c0109b86d86835f995330da4c265957d157751f604d404"
+        );
+    }
+
+    #[test]
+    fn a_link_names_its_object_and_is_good_for_a_week_at_most() {
         let endpoint = Endpoint { url: "https://examplebucket.s3.amazonaws.com".into(), region: "us-east-1".into() };
         let key = NewAccessKey {
             access_key: "AKIAIOSFODNN7EXAMPLE".into(),

@@ -141,7 +141,7 @@ impl World {
         let client = self.reader();
         let (mut shards, mut providers) = (Vec::new(), 0);
         for node in client.known_providers() {
-            shards.extend(client.find(node).await.expect("it is up").shards);
+            shards.extend(client.find(node).await.expect("it is up"));
             providers += 1;
         }
         let source = Source { client: &client, shards, providers, node: self.net.local, owner: "owner", allow_missing };

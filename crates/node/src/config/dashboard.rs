@@ -4,9 +4,10 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::str::FromStr;
 
 use clap::Args;
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 
 use crate::dashboard::nodes::Other;
+use crate::text::text_in_serde;
 
 /// Default port of a gateway's dashboard.
 pub const GATEWAY_PORT: u16 = 8334;
@@ -39,17 +40,7 @@ impl std::fmt::Display for Listen {
     }
 }
 
-impl Serialize for Listen {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
-impl<'de> Deserialize<'de> for Listen {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
-    }
-}
+text_in_serde!(Listen);
 
 /// What a file, or the flags and environment, say of the dashboard.
 #[derive(Debug, Clone, Default, PartialEq, Args, Deserialize)]

@@ -13,7 +13,7 @@ use std::str::FromStr;
 
 use anyhow::{Context, Result};
 use cairn_types::{Amount, Redundancy};
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Serialize, Serializer};
 
 pub use dashboard::{Dashboard, DashboardLayer, GATEWAY_PORT, PROVIDER_PORT};
 pub use layer::{ChainLayer, Court, GatewayLayer, NetworkLayer, PeerLayer, ProviderLayer};
@@ -23,6 +23,7 @@ use crate::home::{self, Role};
 use crate::outcome::{ExitCode, coded};
 use crate::size::ByteLen;
 use crate::span::Span;
+use crate::text::text_in_serde;
 
 /// Bytes of a configuration file.
 pub const FILE_LEN_MAX: u64 = 1024 * 1024;
@@ -56,17 +57,7 @@ impl std::fmt::Display for Space {
     }
 }
 
-impl Serialize for Space {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
-impl<'de> Deserialize<'de> for Space {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
-    }
-}
+text_in_serde!(Space);
 
 /// The configuration file.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]

@@ -6,7 +6,8 @@ use std::fmt;
 use std::str::FromStr;
 
 use cairn_types::Amount;
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::text::text_in_serde;
 
 const GIB_PER_TIB: u128 = 1024;
 
@@ -29,17 +30,7 @@ macro_rules! credits {
             }
         }
 
-        impl Serialize for $name {
-            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                serializer.collect_str(self)
-            }
-        }
-
-        impl<'de> Deserialize<'de> for $name {
-            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
-            }
-        }
+        text_in_serde!($name);
     };
 }
 
@@ -89,17 +80,7 @@ impl fmt::Display for Budget {
     }
 }
 
-impl Serialize for Budget {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
-impl<'de> Deserialize<'de> for Budget {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
-    }
-}
+text_in_serde!(Budget);
 
 #[cfg(test)]
 mod tests {

@@ -11,7 +11,7 @@ use super::sampler::{NodeSample, Sample, number};
 /// A family of numbers: name, type, help.
 type Family = (&'static str, &'static str, &'static str);
 
-/// Of every node: the family, where the number is, and the divisor that brings base units to whole credits.
+/// Of every node: the family, and where the number is.
 const OF_STATUS: [(Family, &[&str]); 14] = [
     (("cairn_store_total_bytes", "gauge", "Bytes rented out."), &["store", "total_len"]),
     (("cairn_store_used_bytes", "gauge", "Bytes taken by shards."), &["store", "used_len"]),

@@ -18,6 +18,7 @@ mod session;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Result;
 use axum::extract::{DefaultBodyLimit, FromRef};
@@ -26,7 +27,7 @@ use axum::{Router, middleware};
 use cairn_types::Clock;
 use serde_json::json;
 use tokio::net::TcpListener;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -40,12 +41,14 @@ use auth::Auth;
 use guard::Door;
 use history::History;
 use nodes::{Node, Nodes};
-use sampler::{Latest, Sample};
+use sampler::{Latest, Live, Sample};
 
 /// Bytes of a JSON body that the dashboard itself reads.
 pub const JSON_LEN_MAX: usize = 64 * 1024;
 /// Pages that are told live numbers at the same time.
 pub const LIVE_MAX: usize = 64;
+/// What requests that are under way may take when the dashboard ends.
+const STOP_FOR: Duration = Duration::from_secs(1);
 /// Directory of the dashboard in a data directory.
 pub const DIR_NAME: &str = "dashboard";
 const URL_FILE: &str = "url";
@@ -56,9 +59,7 @@ struct Shared {
     door: Door,
     nodes: Nodes,
     latest: Latest,
-    /// Counts who looks; see [`sampler::run`].
-    looking: Arc<()>,
-    live: Arc<Semaphore>,
+    live: Arc<Live>,
     history: Arc<History>,
     alerts: Arc<Alerts>,
     clock: Arc<dyn Clock>,
@@ -92,11 +93,14 @@ impl Dashboard {
         invitation(&self.url, &self.dir)
     }
 
-    /// Ends it; live pages are let go.
+    /// Ends it; live pages are let go, and what is passed on to a node is cut off after [`STOP_FOR`].
     pub async fn stop(self) {
         self.stop.cancel();
-        for task in self.tasks {
-            let _ = task.await; // a task that panicked has said so
+        let end = tokio::time::Instant::now() + STOP_FOR;
+        for mut task in self.tasks {
+            if tokio::time::timeout_at(end, &mut task).await.is_err() {
+                task.abort();
+            }
         }
         let _ = std::fs::remove_file(self.dir.join(URL_FILE)); // what stays is found dead
     }
@@ -179,8 +183,7 @@ fn serve(listener: TcpListener, hosts: &[String], dir: &Path, nodes: Nodes) -> R
         door: Door::new(Arc::new(Auth::open(dir, clock.clone(), Arc::new(SystemRng))?), address, hosts),
         history: Arc::new(History::open(&dir.join("history"), &nodes)?),
         alerts: Arc::new(Alerts::open(&dir.join("alerts.json"))?),
-        looking: Arc::new(()),
-        live: Arc::new(Semaphore::new(LIVE_MAX)),
+        live: Arc::new(Live::new(LIVE_MAX)),
         stop: CancellationToken::new(),
         nodes,
         latest,
@@ -188,10 +191,10 @@ fn serve(listener: TcpListener, hosts: &[String], dir: &Path, nodes: Nodes) -> R
     };
     let url = url(address);
     write_private(&dir.join(URL_FILE), url.as_bytes())?;
-    let (stop, noting) = (shared.stop.clone(), shared.clone());
+    let stop = shared.stop.clone();
     let sampling =
-        tokio::spawn(sampler::run(shared.nodes.clone(), shared.clock.clone(), told, shared.looking.clone(), stop.clone()));
-    let noting = tokio::spawn(note(noting.latest, noting.history, noting.alerts));
+        tokio::spawn(sampler::run(shared.nodes.clone(), shared.clock.clone(), told, shared.live.clone(), stop.clone()));
+    let noting = tokio::spawn(note(shared.latest.clone(), shared.history.clone(), shared.alerts.clone()));
     let router = router(shared);
     let ending = stop.clone().cancelled_owned();
     let serving = tokio::spawn(async move {

@@ -15,7 +15,7 @@ use axum::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use axum::http::{Method, StatusCode};
 use axum::response::Response;
 use http_body_util::BodyExt;
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::guard::OBJECT_POLICY;
@@ -23,6 +23,7 @@ use crate::answer::Refused;
 use crate::home::{Role, peek_role};
 use crate::outcome::{Failure, report};
 use crate::socket::{CHAIN_SOCKET, Dialer, GATEWAY_SOCKET, PEER_SOCKET, PROVIDER_SOCKET};
+use crate::text::text_in_serde;
 
 /// Headers that go on to a node.
 const TO_NODE: [HeaderName; 6] =
@@ -112,8 +113,11 @@ pub struct Node {
 impl Node {
     /// The node whose data directory is `dir`.
     pub fn new(name: impl Into<String>, kind: Kind, dir: &Path) -> Node {
-        let dialer = Dialer::new(dir.join(kind.socket()), "look at its log, and start it again");
-        Node { name: name.into(), kind, dialer }
+        Node::at(name, kind, dir.join(kind.socket()))
+    }
+
+    fn at(name: impl Into<String>, kind: Kind, socket: PathBuf) -> Node {
+        Node { name: name.into(), kind, dialer: Dialer::new(socket, "look at its log, and start it again") }
     }
 }
 
@@ -143,24 +147,13 @@ impl std::fmt::Display for Other {
     }
 }
 
-impl Serialize for Other {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
-impl<'de> Deserialize<'de> for Other {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
-    }
-}
+text_in_serde!(Other);
 
 impl Other {
     /// The node, once what lies there tells what it is.
     pub fn find(&self) -> anyhow::Result<Node> {
-        let dialer = |path: PathBuf| Dialer::new(path, "look at its log, and start it again");
         if let Some(kind) = Kind::of_socket(&self.path) {
-            return Ok(Node { name: self.name.clone(), kind, dialer: dialer(self.path.clone()) });
+            return Ok(Node::at(&self.name, kind, self.path.clone()));
         }
         let kind = peek_role(&self.path).map(Kind::from).ok_or_else(|| {
             let message = format!("{} is neither a node's data directory nor a control socket", self.path.display());

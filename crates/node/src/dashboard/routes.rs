@@ -21,13 +21,13 @@ const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
 /// `GET /api/events`: server-sent events; each `sample` is all nodes at one moment, `{"at","alerts","nodes":[…]}`.
 pub async fn events(State(shared): State<Shared>) -> Result<Response, Refused> {
-    let Ok(permit) = shared.live.clone().try_acquire_owned() else {
+    let Some(seat) = shared.live.sit_down() else {
         let message = format!("{LIVE_MAX} pages are live already");
         return Err(Refused::new(StatusCode::SERVICE_UNAVAILABLE, "TooManyPages", message, "close some of them"));
     };
-    let (looking, mut latest) = (shared.looking.clone(), shared.latest.clone());
+    let mut latest = shared.latest.clone();
     latest.mark_changed();
-    let told = futures::stream::unfold((latest, shared, looking, permit), |(mut latest, shared, looking, permit)| async move {
+    let told = futures::stream::unfold((latest, shared, seat), |(mut latest, shared, seat)| async move {
         let sample = loop {
             shared.stop.run_until_cancelled(latest.changed()).await?.ok()?;
             // Before the first round there is nothing to tell.
@@ -38,7 +38,7 @@ pub async fn events(State(shared): State<Shared>) -> Result<Response, Refused> {
         };
         let body = json!({"at": sample.at, "nodes": sample.nodes, "alerts": shared.alerts.open_count()});
         let event = Event::default().event("sample").data(body.to_string());
-        Some((Ok::<_, Infallible>(event), (latest, shared, looking, permit)))
+        Some((Ok::<_, Infallible>(event), (latest, shared, seat)))
     });
     Ok(Sse::new(told).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)).into_response())
 }

@@ -1,7 +1,8 @@
 //! Asks every node now and then how it is, for the live page, the charts, the alerts and the metrics.
 //!
 //! Never: a node that does not answer holds up another; a number that the node did not give. Limits: [`CALL`] for an answer; every
-//! [`FAST`] while somebody looks, else every [`SLOW`]; what asks the ledger only every so many rounds.
+//! [`FAST`] while somebody looks, else every [`SLOW`]; what asks the ledger only every so many rounds, and what has a gateway look at all its
+//! segments only every [`HEALTH_MS`].
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,7 +11,7 @@ use cairn_types::{Clock, UnixMs};
 use futures::future::join_all;
 use serde::Serialize;
 use serde_json::Value;
-use tokio::sync::watch;
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::nodes::{Kind, Node, Nodes};
@@ -22,8 +23,10 @@ const CALL: Duration = Duration::from_secs(5);
 pub const FAST: Duration = Duration::from_secs(2);
 /// Between two rounds while nobody does.
 pub const SLOW: Duration = Duration::from_secs(15);
-/// The ledger and the catalog are asked in one of so many fast rounds.
+/// The ledger is asked in one of so many fast rounds.
 const DEAR_EVERY: u64 = 3;
+/// Between two questions for the health of all segments: a gateway reads every manifest to answer.
+const HEALTH_MS: u64 = 60_000;
 
 /// All nodes at one moment.
 #[derive(Debug, Clone, Default, Serialize)]
@@ -49,8 +52,11 @@ pub struct NodeSample {
     pub money: Option<Value>,
     /// `/v1/wallet`
     pub wallet: Option<Value>,
-    /// `/v1/health` of a gateway.
+    /// `/v1/health` of a gateway, as of `health_at`.
     pub health: Option<Value>,
+    /// When it was asked for its health.
+    #[serde(skip)]
+    pub health_at: Option<UnixMs>,
     /// `/v1/audits?failed=true` of a gateway.
     pub failed_audits: Option<Value>,
     /// `/v1/disputes`
@@ -77,6 +83,7 @@ impl NodeSample {
             money: None,
             wallet: None,
             health: None,
+            health_at: None,
             failed_audits: None,
             disputes: None,
         }
@@ -86,36 +93,60 @@ impl NodeSample {
 /// The latest sample.
 pub type Latest = watch::Receiver<Arc<Sample>>;
 
-/// Samples until `stop`. Only while `looking` has receivers are rounds fast.
+/// Pages that look at live numbers.
+pub struct Live {
+    seats: Arc<Semaphore>,
+    count: usize,
+    came: Notify,
+}
+
+impl Live {
+    /// Room for so many pages.
+    pub fn new(count: usize) -> Live {
+        Live { seats: Arc::new(Semaphore::new(count)), count, came: Notify::new() }
+    }
+
+    /// A page that looks as long as the permit lives; `None` when there is no room.
+    pub fn sit_down(&self) -> Option<OwnedSemaphorePermit> {
+        let permit = self.seats.clone().try_acquire_owned().ok()?;
+        self.came.notify_one();
+        Some(permit)
+    }
+
+    /// Whether somebody looks.
+    pub fn is_watched(&self) -> bool {
+        self.seats.available_permits() < self.count
+    }
+}
+
+/// Samples until `stop`. Only while somebody looks are rounds fast.
 pub async fn run(
     nodes: Nodes,
     clock: Arc<dyn Clock>,
     latest: watch::Sender<Arc<Sample>>,
-    looking: Arc<()>,
+    live: Arc<Live>,
     stop: CancellationToken,
 ) {
     let mut round = 0u64;
     while !stop.is_cancelled() {
-        // The task's own handle is one of them.
-        let watched = Arc::strong_count(&looking) > 2;
-        let before = latest.borrow().clone();
+        let (watched, before, now) = (live.is_watched(), latest.borrow().clone(), clock.now());
         let dear = !watched || round.is_multiple_of(DEAR_EVERY);
-        let asked = nodes.iter().enumerate().map(|(at, node)| ask(node, before.nodes.get(at), dear));
+        let asked = nodes.iter().enumerate().map(|(at, node)| ask(node, before.nodes.get(at), dear, now));
         let nodes = join_all(asked).await;
         latest.send_replace(Arc::new(Sample { at: clock.now(), nodes }));
         round += 1;
         let pause = if watched || round < DEAR_EVERY { FAST } else { SLOW };
-        let until = tokio::time::Instant::now() + pause;
-        // Somebody who opens the page does not wait for the end of a slow pause.
-        while tokio::time::Instant::now() < until && (watched || Arc::strong_count(&looking) <= 2) {
-            if stop.run_until_cancelled(tokio::time::sleep(Duration::from_millis(200))).await.is_none() {
-                return;
-            }
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => return,
+            // Somebody who opens the page does not wait for the end of a slow pause.
+            () = live.came.notified(), if !watched => {}
+            () = tokio::time::sleep(pause) => {}
         }
     }
 }
 
-async fn ask(node: &Node, before: Option<&NodeSample>, dear: bool) -> NodeSample {
+async fn ask(node: &Node, before: Option<&NodeSample>, dear: bool, now: UnixMs) -> NodeSample {
     let mut sample = NodeSample::new(&node.name, node.kind);
     match node.dialer.get("/v1/status", CALL).await {
         Ok(status) => sample.status = Some(status),
@@ -127,9 +158,9 @@ async fn ask(node: &Node, before: Option<&NodeSample>, dear: bool) -> NodeSample
             return sample;
         }
     }
-    if let (false, Some(before)) = (dear, before.filter(|before| before.error.is_none())) {
-        let NodeSample { money, wallet, health, failed_audits, disputes, .. } = before.clone();
-        return NodeSample { money, wallet, health, failed_audits, disputes, ..sample };
+    let before = before.filter(|before| before.error.is_none());
+    if let Some(before) = before.filter(|_| !dear) {
+        return NodeSample { status: sample.status, ..before.clone() };
     }
     let get = |path: &'static str| async move {
         match node.dialer.get(path, CALL).await {
@@ -149,13 +180,17 @@ async fn ask(node: &Node, before: Option<&NodeSample>, dear: bool) -> NodeSample
                 futures::join!(get("/v1/earnings"), get("/v1/wallet"), get("/v1/disputes"));
         }
         Kind::Gateway => {
-            (sample.money, sample.wallet, sample.health, sample.failed_audits, sample.disputes) = futures::join!(
+            (sample.money, sample.wallet, sample.failed_audits, sample.disputes) = futures::join!(
                 get("/v1/spending"),
                 get("/v1/wallet"),
-                get("/v1/health"),
                 get("/v1/audits?failed=true&max=20"),
                 get("/v1/disputes"),
             );
+            let fresh = |at: &UnixMs| now.since_ms(*at) < HEALTH_MS;
+            (sample.health, sample.health_at) = match before.filter(|before| before.health_at.as_ref().is_some_and(fresh)) {
+                Some(before) => (before.health.clone(), before.health_at),
+                None => (get("/v1/health").await, Some(now)),
+            };
         }
         Kind::Peer | Kind::Chain => {}
     }

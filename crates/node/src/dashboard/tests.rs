@@ -49,14 +49,13 @@ async fn world() -> World {
         door: Door::new(auth, "127.0.0.1:8334".parse().unwrap(), &["Attic.example".into()]),
         history: Arc::new(History::open(&dir.join("history"), &nodes).unwrap()),
         alerts: Arc::new(Alerts::open(&dir.join("alerts.json")).unwrap()),
-        looking: Arc::new(()),
-        live: Arc::new(Semaphore::new(1)),
+        live: Arc::new(Live::new(1)),
         stop: CancellationToken::new(),
         nodes,
         latest,
         clock,
     };
-    tokio::spawn(sampler::run(shared.nodes.clone(), shared.clock.clone(), told, shared.looking.clone(), shared.stop.clone()));
+    tokio::spawn(sampler::run(shared.nodes.clone(), shared.clock.clone(), told, shared.live.clone(), shared.stop.clone()));
     World { root, router: router(shared.clone()), shared, _node: node }
 }
 
@@ -216,6 +215,7 @@ async fn what_a_client_stored_is_never_run() {
 async fn live_numbers_reach_who_looks_and_monitors_see_the_node_that_is_down() {
     let world = world().await;
     let session = world.open().await;
+    assert!(!world.shared.live.is_watched(), "routes and states are not people");
     let request = World::ask("GET", "/api/events").header("cookie", &session.cookie).body(Body::empty()).unwrap();
     let mut live = world.send(request).await.into_body();
     let first = live.frame().await.unwrap().unwrap().into_data().unwrap();
@@ -237,6 +237,9 @@ async fn live_numbers_reach_who_looks_and_monitors_see_the_node_that_is_down() {
         text.contains("cairn_up{node=\"gateway\",role=\"gateway\"} 1")
             && text.contains("cairn_up{node=\"gone\",role=\"provider\"} 0")
     );
+    assert!(world.shared.live.is_watched());
     world.shared.stop.cancel();
     while live.frame().await.is_some() {}
+    drop(live);
+    assert!(!world.shared.live.is_watched());
 }

@@ -24,7 +24,7 @@ function Timeline({ node }: { node: string }) {
   const [failed, setFailed] = useState(false);
   const [max, setMax] = useState(100);
   const [shown, setShown] = useState<Audit | null>(null);
-  const audits = useAudits(node, failed, "", max);
+  const audits = useAudits(node, failed, max);
   const queries = useQueryClient();
   const rows = (all: Audit[]) => [
     ["at", "provider", "grade", "probes", "held", "failed", "reason"],
@@ -73,14 +73,7 @@ function Timeline({ node }: { node: string }) {
 }
 
 function Details({ audit, node, onClose }: { audit: Audit; node: string; onClose: () => void }) {
-  const evidence = () => {
-    const url = URL.createObjectURL(new Blob([JSON.stringify(audit, null, 2)], { type: "application/json" }));
-    const link = document.createElement("a");
-    link.href = url;
-    link.download = `audit-${audit.id}.json`;
-    link.click();
-    URL.revokeObjectURL(url);
-  };
+  const evidence = () => save(`audit-${audit.id}.json`, JSON.stringify(audit, null, 2), "application/json");
   return (
     <Dialog title={`Audit ${audit.grade}`} onClose={onClose}>
       <dl>

@@ -5,7 +5,7 @@ import { useQueryClient } from "@tanstack/react-query";
 import { at, call, query } from "../../api/client";
 import { useBucketCost, useListing } from "../../api/queries";
 import type { Listed } from "../../api/types";
-import { bytes, count } from "../../lib/format";
+import { baseUnitsOf, bytes, count } from "../../lib/format";
 import { Act, Card, Empty, ErrorNote, Loaded, Money, Stat, Table, When } from "../../parts/basic";
 import { NodePage } from "../../parts/node";
 import { ObjectDialog } from "./object";
@@ -153,8 +153,8 @@ function Budget({ node, bucket }: { node: string; bucket: string }) {
     }, setError);
   const submit = (event: FormEvent) => {
     event.preventDefault();
-    const [whole = "0", rest = ""] = text.split(".");
-    void set((BigInt(whole || "0") * 10n ** 18n + BigInt(rest.slice(0, 18).padEnd(18, "0"))).toString());
+    const base = baseUnitsOf(text);
+    if (base !== null) void set(base);
   };
   return (
     <form className="row" onSubmit={submit}>

@@ -21,12 +21,12 @@ const GIB = 1n << 30n;
 export function EarningsPage() {
   return (
     <NodePage kind="provider" title="Earnings">
-      {(node) => (node.status !== null && node.money === null && node.wallet === null ? <Unpaid node={node} /> : <Money4 node={node} />)}
+      {(node) => (node.status !== null && node.money === null && node.wallet === null ? <Unpaid node={node} /> : <Paid node={node} />)}
     </NodePage>
   );
 }
 
-function Money4({ node }: { node: NodeSample }) {
+function Paid({ node }: { node: NodeSample }) {
   const earnings = useEarnings(node.name);
   const deals = useProviderDeals(node.name);
   return (

@@ -7,6 +7,7 @@ import type { Account, Journal } from "../../api/types";
 import { creditsExact, shortId, utc } from "../../lib/format";
 import { csv, save } from "../../lib/csv";
 import { Card, Empty, Loaded, Table, Title } from "../../parts/basic";
+import { NodeChoice } from "../../parts/node";
 
 const PAGE = 1000;
 const SHOWN = 200;
@@ -62,12 +63,7 @@ export function LedgerPage() {
   return (
     <>
       <Title
-        more={nodes.length > 1 && node !== undefined && (
-          <>
-            <label className="hidden" htmlFor="node">Node</label>
-            <select id="node" value={node.name} onChange={(event) => setChosen(event.target.value)}>{nodes.map((one) => <option key={one.name}>{one.name}</option>)}</select>
-          </>
-        )}
+        more={node !== undefined && <NodeChoice nodes={nodes} chosen={node.name} onChoose={setChosen} />}
       >
         Ledger
       </Title>

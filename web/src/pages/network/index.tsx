@@ -5,6 +5,7 @@ import { useOffers } from "../../api/queries";
 import type { Offer } from "../../api/types";
 import { bytes, count, latency, perTib } from "../../lib/format";
 import { Badge, Card, Copy, Empty, Id, Loaded, Money, Table, Title } from "../../parts/basic";
+import { NodeChoice } from "../../parts/node";
 
 export function Network() {
   const { sample } = useLive();
@@ -16,12 +17,7 @@ export function Network() {
   return (
     <>
       <Title
-        more={nodes.length > 1 && node !== undefined && (
-          <>
-            <label className="hidden" htmlFor="node">Node</label>
-            <select id="node" value={node.name} onChange={(event) => setChosen(event.target.value)}>{nodes.map((one) => <option key={one.name}>{one.name}</option>)}</select>
-          </>
-        )}
+        more={node !== undefined && <NodeChoice nodes={nodes} chosen={node.name} onChoose={setChosen} />}
       >
         Network
       </Title>

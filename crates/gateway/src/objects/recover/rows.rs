@@ -11,13 +11,13 @@ use cairn_types::{BlobId, UnixMs};
 use super::assemble::Blobs;
 use super::replay::Kept;
 use super::{Missing, Progress, Recovered};
-use crate::catalog::record::{BlobKind, BucketRecord, BudgetRecord, Extent, ObjectRecord, decode};
-use crate::catalog::table::{blob_row, budget_row, config_row};
+use crate::catalog::record::{BlobKind, BucketRecord, BudgetRecord, Extent, ObjectRecord};
+use crate::catalog::table::{blob_row, config_row};
 use crate::catalog::{BucketId, Catalog, Table, Txn};
 use crate::objects::api::{Versioning, WriteConditions};
 use crate::objects::error::ObjectError;
 use crate::objects::versions::KeyAt;
-use crate::objects::{core, refs};
+use crate::objects::{bucket, budget, core, refs};
 
 const KEYS_AT_ONCE: usize = 200;
 
@@ -75,15 +75,12 @@ pub(super) async fn write(
     (report.buckets, report.keys) = (buckets.len() as u64, keys.len() as u64);
     let making = catalog.change(move |txn| {
         for (name, record) in buckets {
-            let id = txn.counters.next_bucket;
-            txn.counters.next_bucket += 1;
-            txn.counters.buckets += 1;
-            txn.put_record(Table::Buckets, name.into_bytes(), &BucketRecord { id, ..record });
+            bucket::add(txn, name.into_bytes(), record);
         }
         for config in configs {
             let Some(record) = config.record else { continue };
-            let bucket = core::bucket_of(txn, &config.bucket)?;
-            txn.put_record(Table::Configs, config_row(bucket, &config.name), &record);
+            let at = core::bucket_of(txn, &config.bucket)?;
+            txn.put_record(Table::Configs, config_row(at, &config.name), &record);
         }
         for key in keys {
             let Some(record) = key.record else { continue };
@@ -109,15 +106,9 @@ pub(super) async fn write(
         progress(Progress::Writing(done, all));
     }
     let limiting = catalog.change(move |txn| {
-        for budget in budgets {
-            let bucket = core::bucket_of(txn, &budget.bucket)?;
-            let mut stored_len = 0u64;
-            for table in [Table::Objects, Table::Versions] {
-                for (_, value) in txn.scan(table, &bucket.0.to_be_bytes(), usize::MAX)? {
-                    stored_len = stored_len.saturating_add(decode::<ObjectRecord>(&value)?.len);
-                }
-            }
-            txn.put_record(Table::Budgets, budget_row(bucket), &BudgetRecord { month_max: budget.month_max, stored_len });
+        for named in budgets {
+            let at = core::bucket_of(txn, &named.bucket)?;
+            budget::set(txn, at, BudgetRecord { month_max: named.month_max, stored_len: 0 }.month_max()?)?;
         }
         Ok(())
     });
