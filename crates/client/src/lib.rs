@@ -7,6 +7,7 @@ mod auditor;
 mod collect;
 mod config;
 mod court;
+mod delegate;
 mod delete;
 mod download;
 mod error;
@@ -21,6 +22,7 @@ mod upload;
 
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use cairn_market::Tier;
 use cairn_proto::Transport;
@@ -33,6 +35,7 @@ pub use cairn_types::{NodeId, Redundancy, SegmentId};
 pub use collect::{CollectReport, Live};
 pub use config::Config;
 pub use court::{CourtRule, DisputeView};
+pub use delegate::{ActingView, Delegate};
 pub use download::BlobReader;
 pub use error::{PeerError, ReadError, WriteError};
 pub use find::FoundShard;
@@ -41,8 +44,8 @@ pub use ledger::LedgerError;
 #[doc(hidden)]
 pub use ledger::fuzzing as ledger_fuzzing;
 pub use pay::{
-    AuditFilter, AuditView, DealView, FailureView, JournalEntry, LedgerStatus, MonthSpending, OfferView, PayConfig, PayError,
-    Paying, Quote, QuoteError, QuotedOffer,
+    AuditFilter, AuditView, DealView, FailureView, Grant, GrantView, JournalEntry, LedgerStatus, MonthSpending, OfferView,
+    PayConfig, PayError, Paying, Quote, QuoteError, QuotedOffer,
 };
 pub use peers::ProviderStatus;
 pub use repair::{RepairError, Repaired, SegmentHealth};
@@ -62,6 +65,9 @@ pub struct Parts {
     pub config: Config,
 }
 
+/// An answer of all candidates is trusted this long: less than the shortest rest of one that gave none.
+const ASKED_FOR: Duration = Duration::from_millis(500);
+
 /// One account's access to the network. Cheap to clone.
 #[derive(Clone)]
 pub struct Client(Arc<Inner>);
@@ -75,6 +81,8 @@ pub(crate) struct Inner {
     pub in_flight: in_flight::InFlight,
     /// Providers that do not answer.
     pub absent: repair::Absent,
+    /// When the candidates were last asked for a word.
+    asked: tokio::sync::Mutex<Option<Instant>>,
     pub uploads: Arc<Semaphore>,
     pub downloads: Arc<Semaphore>,
     /// Terms and money; without it only free providers are of use.
@@ -95,6 +103,7 @@ impl Client {
     pub fn paid(parts: Parts, paying: Paying) -> Result<Client, LedgerError> {
         let inner = Arc::new(Inner::new(parts, Some(pay::Pay::open(paying)?)));
         tokio::spawn(auditor::run(Arc::downgrade(&inner)));
+        tokio::spawn(pay::giving::run(Arc::downgrade(&inner)));
         Ok(Client(inner))
     }
     /// Starts a data blob of unknown length.
@@ -162,6 +171,7 @@ impl Inner {
             peers: peers::Peers::new(transport, keys.clone(), config.clone()),
             in_flight: in_flight::InFlight::default(),
             absent: repair::Absent::default(),
+            asked: tokio::sync::Mutex::default(),
             keys,
             rng,
             writer_epoch,
@@ -177,6 +187,27 @@ impl Inner {
             candidates.retain(|candidate| pay.barred(candidate.node).is_none());
         }
         candidates
+    }
+
+    /// The tier for a blob that is begun now. It never comes from a count that nobody checked: when providers rest after failures, so that
+    /// the others may have died with them, and the tier hangs on how many are left, those are asked first.
+    ///
+    /// # Errors
+    /// [`WriteError::NotEnoughProviders`].
+    pub(crate) async fn tier_now(&self) -> Result<Tier, WriteError> {
+        let (candidates, resting) = self.peers.accepting();
+        let whole = self.tier(candidates.len() + resting);
+        let unsure = resting > 0
+            && (whole != self.tier(candidates.len()) || whole.is_some_and(|tier| candidates.len() <= tier.redundancy.total()));
+        if unsure {
+            let mut asked = self.asked.lock().await;
+            if asked.is_none_or(|last| last.elapsed() >= ASKED_FOR) {
+                self.peers.ask(self.candidates().into_iter().map(|candidate| candidate.node)).await;
+                *asked = Some(Instant::now());
+            }
+        }
+        let have = self.candidates().len();
+        self.tier(have).ok_or_else(|| WriteError::NotEnoughProviders { have, need: upload::needed(self) })
     }
 
     pub(crate) fn tier(&self, providers: usize) -> Option<Tier> {

@@ -8,9 +8,10 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use cairn_market::{Candidate, domain_of};
-use cairn_proto::shard::{OpenDeal, request, response};
+use cairn_proto::shard::{GetOffer, OpenDeal, Present, request, response};
 use cairn_proto::{RefusalCode, Transport};
 use cairn_types::{DataKeys, DealId, NodeId};
+use futures::{StreamExt, stream};
 use serde::Serialize;
 
 use crate::config::Config;
@@ -24,6 +25,9 @@ const FULL_FOR: Duration = Duration::from_secs(30);
 /// A provider that failed is left out of placement this long at first, doubling with each failure in a row.
 const FAILED_FOR: Duration = Duration::from_millis(500);
 const FAILED_DOUBLINGS_MAX: u32 = 6;
+/// A provider that is asked for a word gives it within this time.
+const WORD_TIMEOUT: Duration = Duration::from_secs(2);
+const ASKED_AT_ONCE: usize = 32;
 
 /// What a client knows of one provider.
 #[derive(Debug, Clone, Serialize)]
@@ -72,11 +76,13 @@ pub(crate) struct Peers {
     keys: DataKeys,
     config: Config,
     map: Mutex<HashMap<NodeId, Peer>>,
+    /// What is presented on each new stream, where we are a delegate.
+    presents: Mutex<HashMap<NodeId, Present>>,
 }
 
 impl Peers {
     pub fn new(transport: Arc<dyn Transport>, keys: DataKeys, config: Config) -> Self {
-        Peers { transport, keys, config, map: Mutex::default() }
+        Peers { transport, keys, config, map: Mutex::default(), presents: Mutex::default() }
     }
 
     fn with<T>(&self, node: NodeId, act: impl FnOnce(&mut Peer) -> T) -> T {
@@ -100,7 +106,26 @@ impl Peers {
 
     /// A new stream to `node`. Idle ones are dropped: this is asked for when one of them proved dead.
     pub async fn fresh_session(&self, node: NodeId) -> Result<Session, PeerError> {
-        Ok(Session::new(self.transport.open(node).await?))
+        let mut session = Session::new(self.transport.open(node).await?);
+        let present = self.presents.lock().unwrap_or_else(PoisonError::into_inner).get(&node).cloned();
+        if let Some(present) = present {
+            match session.call(request::Kind::Present(present), self.config.call_timeout).await? {
+                response::Kind::Presented(_) => {}
+                _ => return Err(PeerError::Unexpected),
+            }
+        }
+        Ok(session)
+    }
+
+    /// What is presented on streams to `node` from now on.
+    pub fn present(&self, node: NodeId, present: Option<Present>) {
+        let mut presents = self.presents.lock().unwrap_or_else(PoisonError::into_inner);
+        match present {
+            Some(present) => drop(presents.insert(node, present)),
+            None => drop(presents.remove(&node)),
+        }
+        drop(presents);
+        self.forget_idle(node);
     }
 
     /// Drops the idle streams to `node`.
@@ -197,20 +222,44 @@ impl Peers {
 
     /// Providers that may be given shards now.
     pub fn candidates(&self) -> Vec<Candidate> {
+        self.accepting().0
+    }
+
+    /// Providers that take shards by their adverts: those that may be given some now, and how many rest after a failure.
+    pub fn accepting(&self) -> (Vec<Candidate>, usize) {
         let now = Instant::now();
         let adverts = self.transport.providers();
         let map = self.map.lock().unwrap_or_else(PoisonError::into_inner);
-        adverts
-            .into_iter()
-            .filter(|advert| advert.accepting && advert.node != self.transport.local())
-            .filter(|advert| map.get(&advert.node).and_then(|peer| peer.not_before).is_none_or(|until| until <= now))
-            .map(|advert| Candidate {
+        let mut resting = 0;
+        let mut candidates = Vec::new();
+        for advert in adverts.into_iter().filter(|advert| advert.accepting && advert.node != self.transport.local()) {
+            let peer = map.get(&advert.node);
+            if peer.and_then(|peer| peer.not_before).is_some_and(|until| until > now) {
+                resting += 1;
+                continue;
+            }
+            candidates.push(Candidate {
                 domain: domain_of(advert.node, &advert.operator, &advert.addresses),
                 free_len: advert.free_len,
-                latency_us: map.get(&advert.node).map_or(0, |peer| peer.latency_us),
+                latency_us: peer.map_or(0, |peer| peer.latency_us),
                 node: advert.node,
-            })
-            .collect()
+            });
+        }
+        (candidates, resting)
+    }
+
+    /// Asks providers for a word, [`ASKED_AT_ONCE`] at a time; who gives none within [`WORD_TIMEOUT`] rests as after any failure.
+    pub async fn ask(&self, nodes: impl IntoIterator<Item = NodeId>) {
+        let asked = stream::iter(nodes).map(|node| async move {
+            let word = self.call(node, request::Kind::GetOffer(GetOffer {}));
+            let failure = match tokio::time::timeout(WORD_TIMEOUT, word).await {
+                Ok(Ok(_) | Err(PeerError::Refused { .. })) => return, // a refusal is a word too
+                Ok(Err(error)) => error,
+                Err(_) => PeerError::TimedOut(WORD_TIMEOUT.as_millis()),
+            };
+            self.failed(node, &failure);
+        });
+        asked.buffer_unordered(ASKED_AT_ONCE).collect::<()>().await;
     }
 
     /// All providers with an advert or a past.

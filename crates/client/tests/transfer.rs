@@ -106,6 +106,24 @@ async fn any_four_of_eight_providers_may_die_and_a_fifth_is_a_clear_error() {
     }
 }
 
+/// Four are known to be dead and a fifth is not: ten bytes make three shards at 2/4, which the three that live would hold.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_tier_is_not_chosen_by_a_provider_that_died_unnoticed() {
+    for round in 0..20 {
+        let network = Network::new(8);
+        let client = network.client(Config::default());
+        for provider in &network.providers[..4] {
+            provider.kill();
+        }
+        let _ = put(&client, &sample(10, round)).await; // notices the dead
+        network.providers[4].kill();
+        match put(&client, &sample(10, round)).await {
+            Err(WriteError::NotEnoughProviders { have: 3, need: 4 } | WriteError::NotEnoughReceipts { .. }) => {}
+            other => panic!("round {round}: {other:?}"),
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_providers_dying_midway_do_not_fail_an_upload_and_four_fail_it_without_a_trace() {
     for (deaths, succeeds) in [(1, true), (2, true), (4, false)] {

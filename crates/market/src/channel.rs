@@ -5,7 +5,7 @@
 //! service beyond the deposit, or beyond [`WINDOW_LEN`] bytes of unpaid reads. Limits: one live voucher for each channel.
 
 use cairn_types::limits::FRAME_LEN;
-use cairn_types::{Address, Amount, ChannelId, Domain, WalletKey};
+use cairn_types::{Address, Amount, ChannelId, Domain, UnixSecs, WalletKey};
 
 use crate::price::{CostError, EgressPrice};
 use crate::voucher::{SignedVoucher, Voucher};
@@ -13,6 +13,9 @@ use crate::voucher::{SignedVoucher, Voucher};
 /// Bytes that a provider lets a client read before it wants a voucher; a payment counts for reads first, then for storage.
 pub const WINDOW_LEN: u64 = 1 << 20;
 const _: () = assert!(WINDOW_LEN >= FRAME_LEN as u64);
+
+/// A payee takes a delegate's voucher while the mandate lasts so much longer, in seconds, so that there is time to redeem it.
+pub const MANDATE_SECS_MIN: u64 = 3600;
 
 /// What is owed on a channel altogether; a voucher's cumulative amount is its total.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -179,6 +182,12 @@ pub enum Refusal {
         /// Allowed.
         window: Amount,
     },
+    /// What its delegate signed under is over, or so nearly that it may be when the voucher is redeemed.
+    #[error("the mandate of the voucher's signer ends at {} s: it must last {MANDATE_SECS_MIN} s more", .valid_until.0)]
+    MandateOver {
+        /// When it ends.
+        valid_until: UnixSecs,
+    },
     /// The channel closes.
     #[error("the channel is closing")]
     Closing,
@@ -192,6 +201,7 @@ pub enum Refusal {
 
 /// What a payee's shell has to do, in this order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(clippy::large_enum_variant, reason = "two of them on a stack, and no voucher behind a pointer")]
 pub enum PayeeEffect {
     /// Write it durably. Only then go on: a voucher forgotten after it was answered is money lost.
     Persist(SignedVoucher),
@@ -291,7 +301,7 @@ impl Payee {
         self.owed.storage = self.owed.storage.max(storage);
     }
 
-    /// Whether a voucher of the session signer can be taken.
+    /// Whether a voucher of the session signer, or of somebody with its mandate, can be taken.
     ///
     /// # Errors
     /// [`Refusal`].
@@ -306,11 +316,22 @@ impl Payee {
         if cumulative > self.deposit {
             return Err(Refusal::OverDeposit { cumulative, deposit: self.deposit });
         }
-        let got = signed.signer(channels);
+        let got = signed.giver(channels);
         if got != Some(self.signer) {
             return Err(Refusal::WrongSigner { expected: self.signer, got });
         }
         Ok(())
+    }
+
+    /// Whether the mandate under which a voucher was signed, if any, lasts long enough.
+    ///
+    /// # Errors
+    /// [`Refusal::MandateOver`].
+    pub fn check_mandate(signed: &SignedVoucher, now: UnixSecs) -> Result<(), Refusal> {
+        match signed.mandate.map(|signed| signed.mandate.valid_until) {
+            Some(valid_until) if valid_until < now.plus_secs(MANDATE_SECS_MIN) => Err(Refusal::MandateOver { valid_until }),
+            _ => Ok(()),
+        }
     }
 
     /// Credits a voucher that was checked and is durable; one that was overtaken meanwhile changes nothing.

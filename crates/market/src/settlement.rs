@@ -161,7 +161,7 @@ pub trait Settlement: Send + Sync + 'static {
     /// Puts more into a channel.
     fn top_up(&self, command: CommandId, channel: ChannelId, amount: Amount) -> Settled<'_, ()>;
 
-    /// Has vouchers paid to the wallet; those that were redeemed meanwhile add nothing.
+    /// Has vouchers paid to the wallet; those that were redeemed meanwhile add nothing. One that was signed under a mandate comes alone.
     fn redeem<'a>(&'a self, command: CommandId, vouchers: &'a [SignedVoucher]) -> Settled<'a, ()>;
 
     /// What having so many vouchers paid costs now, in credits; nothing on a ledger whose gas costs nothing.

@@ -80,7 +80,7 @@ impl Voucher {
 
     /// Signs with the client's session key, its wallet, or a delegate's key.
     pub fn sign(self, channels: &Domain, key: &WalletKey) -> SignedVoucher {
-        SignedVoucher { voucher: self, signature: key.sign_digest(&self.digest(channels)) }
+        SignedVoucher { voucher: self, signature: key.sign_digest(&self.digest(channels)), mandate: None }
     }
 }
 
@@ -109,8 +109,8 @@ impl Mandate {
     }
 
     /// Signs with the channel's payer or signer.
-    pub fn sign(&self, channels: &Domain, key: &WalletKey) -> EvmSignature {
-        key.sign_digest(&self.digest(channels))
+    pub fn sign(self, channels: &Domain, key: &WalletKey) -> SignedMandate {
+        SignedMandate { mandate: self, signature: key.sign_digest(&self.digest(channels)) }
     }
 
     /// Whether one of `signers` (the channel's payer and signer) gave this mandate.
@@ -131,12 +131,31 @@ pub struct SignedVoucher {
     pub voucher: Voucher,
     /// By the channel's payer or signer, or by a delegate.
     pub signature: EvmSignature,
+    /// What the delegate signed under; nothing beside a voucher of the client's own.
+    pub mandate: Option<SignedMandate>,
+}
+
+/// A mandate with its signature.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SignedMandate {
+    /// Who may sign how much until when.
+    pub mandate: Mandate,
+    /// By the channel's payer or signer.
+    pub signature: EvmSignature,
 }
 
 impl SignedVoucher {
     /// Who signed, if anybody.
     pub fn signer(&self, channels: &Domain) -> Option<Address> {
         self.signature.recover(&self.voucher.digest(channels))
+    }
+
+    /// The key that stands behind it: its signer, or whoever gave its signer a mandate for this voucher, whatever the time is.
+    pub fn giver(&self, channels: &Domain) -> Option<Address> {
+        let signer = self.signer(channels)?;
+        let Some(SignedMandate { mandate, signature }) = &self.mandate else { return Some(signer) };
+        let covers = mandate.delegate == signer && mandate.allows(&self.voucher, mandate.valid_until);
+        covers.then(|| signature.recover(&mandate.digest(channels))).flatten()
     }
 }
 
@@ -194,16 +213,33 @@ mod tests {
         let (delegate, cumulative_max, valid_until) = (key(5).address(), Amount::CREDIT, UnixSecs(100));
         let mandate = Mandate { channel, delegate, cumulative_max, valid_until };
         let givers = [key(1).address(), key(3).address()];
-        assert!(mandate.is_by_one_of(&domain, &givers, &mandate.sign(&domain, &key(1))));
-        assert!(mandate.is_by_one_of(&domain, &givers, &mandate.sign(&domain, &key(3))));
-        assert!(!mandate.is_by_one_of(&domain, &givers, &mandate.sign(&domain, &key(2))));
+        assert!(mandate.is_by_one_of(&domain, &givers, &mandate.sign(&domain, &key(1)).signature));
+        assert!(mandate.is_by_one_of(&domain, &givers, &mandate.sign(&domain, &key(3)).signature));
+        assert!(!mandate.is_by_one_of(&domain, &givers, &mandate.sign(&domain, &key(2)).signature));
         let changed = Mandate { valid_until: UnixSecs(101), ..mandate };
-        assert!(!changed.is_by_one_of(&domain, &givers, &mandate.sign(&domain, &key(1))));
+        assert!(!changed.is_by_one_of(&domain, &givers, &mandate.sign(&domain, &key(1)).signature));
         let voucher = Voucher { channel, cumulative: cumulative_max };
         assert!(mandate.allows(&voucher, valid_until));
         assert!(!mandate.allows(&voucher, UnixSecs(101)));
         assert!(!mandate.allows(&Voucher { channel: ChannelId([0; 32]), ..voucher }, valid_until));
         let more = Amount::CREDIT.plus(Amount::from_base_units(1)).expect("small");
         assert!(!mandate.allows(&Voucher { cumulative: more, ..voucher }, valid_until));
+    }
+
+    #[test]
+    fn a_delegates_voucher_is_its_givers_as_far_as_the_mandate_goes() {
+        let domain = Domain::channels(1, Address([9; 20]));
+        let channel = parties().channel_id(&domain);
+        let mandate = Mandate { channel, delegate: key(5).address(), cumulative_max: Amount::CREDIT, valid_until: UnixSecs(100) };
+        let under = |mandate: Mandate, cumulative: Amount, by: u8| {
+            let signed = Voucher { channel, cumulative }.sign(&domain, &key(by));
+            SignedVoucher { mandate: Some(mandate.sign(&domain, &key(3))), ..signed }.giver(&domain)
+        };
+        assert_eq!(under(mandate, Amount::CREDIT, 5), Some(key(3).address()));
+        assert_eq!(under(mandate, Amount::from_credits(2), 5), None, "more than the mandate");
+        assert_eq!(under(mandate, Amount::CREDIT, 6), None, "by somebody else");
+        assert_eq!(under(Mandate { channel: ChannelId([0; 32]), ..mandate }, Amount::CREDIT, 5), None, "of another channel");
+        let own = Voucher { channel, cumulative: Amount::CREDIT }.sign(&domain, &key(3));
+        assert_eq!(own.giver(&domain), Some(key(3).address()));
     }
 }

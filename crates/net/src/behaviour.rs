@@ -56,7 +56,7 @@ pub(crate) fn identify_protocol(kad: &StreamProtocol) -> String {
 impl Behaviour {
     pub(crate) fn new(config: &NetConfig, key: &Keypair, links: Arc<Links>) -> Result<(Behaviour, Inbound), NetError> {
         let node = key.public().to_peer_id();
-        let (streams, inbound) = Streams::new(links, &config.limits, config.provider);
+        let (streams, inbound) = Streams::new(links, &config.limits, config.provider || config.answers);
         let identify = identify::Config::new(identify_protocol(&kad_protocol(&config.network_id)?), key.public())
             .with_agent_version(config.agent.clone())
             .with_push_listen_addr_updates(true)

@@ -29,6 +29,8 @@ pub struct NetConfig {
     pub mdns: bool,
     /// This node rents out space: it answers [`cairn_proto::SHARD_PROTOCOL`] and publishes adverts.
     pub provider: bool,
+    /// This node answers [`cairn_proto::SHARD_PROTOCOL`] although it is no provider (a delegate).
+    pub answers: bool,
     /// This node answers DHT queries although it is no provider (a bootstrap node).
     pub dht_server: bool,
     /// Keeps networks apart: part of the DHT protocol's name. Letters, digits, `-`, `_` and `.`.
@@ -53,6 +55,7 @@ impl NetConfig {
             psk: None,
             mdns: false,
             provider: false,
+            answers: false,
             dht_server: false,
             network_id: "main".to_owned(),
             agent: format!("cairn/{}", env!("CARGO_PKG_VERSION")),

@@ -1,5 +1,6 @@
 //! The command line.
 
+mod delegate;
 mod key;
 mod localnet;
 mod money;
@@ -7,6 +8,7 @@ mod money;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
+pub use delegate::*;
 pub use key::*;
 pub use localnet::*;
 pub use money::*;
@@ -61,6 +63,8 @@ pub enum Command {
     /// Run a plain node that helps others to find each other
     #[command(alias = "bootstrap")]
     Peer(RunPeer),
+    /// Audit and pay for gateways that are silent; or, on a gateway, say who may do so for it
+    Delegate(Delegate),
     /// Serve a ledger of your own, for this machine or for friends on a LAN; or put the contracts on another chain
     Chain(Chain),
     /// Run a whole network on this machine: a ledger, a bootstrap node, providers and a gateway, each its own process
@@ -409,6 +413,8 @@ pub enum ConfigRole {
     Gateway(Box<RunGateway>),
     /// Of a plain peer
     Peer(RunPeer),
+    /// Of a delegate
+    Delegate(Box<RunDelegate>),
     /// Of a ledger of one's own
     Chain(RunChain),
 }

@@ -9,7 +9,7 @@ use anyhow::Result;
 use serde::Serialize;
 
 use crate::args::{self, Common};
-use crate::config::{File, Gateway, Network, Peer, Provider};
+use crate::config::{Delegate, File, Gateway, Network, Peer, Provider};
 use crate::home::{self, Role};
 use crate::outcome::{failure, say, say_json};
 use crate::status::{daemons, default_dirs};
@@ -104,6 +104,7 @@ async fn directory(dir: &std::path::Path, file: &File) -> Vec<Check> {
             (config.listen, Vec::new())
         }),
         Some(Role::Peer) => Peer::new(file.peer.clone()).map(|config| (config.listen, Vec::new())),
+        Some(Role::Delegate) => Delegate::new(file.delegate.clone()).map(|config| (config.listen, Vec::new())),
         None => Ok((Vec::new(), Vec::new())),
     };
     if let Ok((listen, space)) = listen {

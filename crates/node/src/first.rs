@@ -60,7 +60,10 @@ fn guide(provider: Stage, gateway: Stage) -> String {
             "Your provider does not run. Start it:",
             &["cairn provider --space DIRECTORY=LENGTH --bootstrap ADDRESS --chain URL", "cairn doctor     if it does not start"],
         ),
-        Stage::Running => part("Your provider runs:", &["cairn status", "cairn earnings", "cairn deals"]),
+        Stage::Running => part(
+            "Your provider runs:",
+            &["cairn dashboard     its pages in a browser", "cairn status", "cairn earnings", "cairn deals"],
+        ),
     }
     match gateway {
         Stage::Absent => part(
@@ -76,7 +79,12 @@ fn guide(provider: Stage, gateway: Stage) -> String {
         ),
         Stage::Running => part(
             "Your gateway runs:",
-            &["cairn key create     an S3 key for your tools", "cairn mb BUCKET; cairn put FILE BUCKET/", "cairn health"],
+            &[
+                "cairn dashboard     its pages in a browser",
+                "cairn key create     an S3 key for your tools",
+                "cairn mb BUCKET; cairn put FILE BUCKET/",
+                "cairn health",
+            ],
         ),
     }
     part(

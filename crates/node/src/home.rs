@@ -30,6 +30,8 @@ pub enum Role {
     Gateway,
     /// Only helps others to find each other.
     Peer,
+    /// Audits and pays for clients that are silent.
+    Delegate,
 }
 
 impl Role {
@@ -39,6 +41,7 @@ impl Role {
             Role::Provider => "provider",
             Role::Gateway => "gateway",
             Role::Peer => "peer",
+            Role::Delegate => "delegate",
         }
     }
 }

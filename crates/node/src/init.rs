@@ -8,7 +8,7 @@ use cairn_types::port::draw;
 use serde_json::json;
 
 use crate::args::{self, Common, ConfigRole};
-use crate::config::{self, Chain, Dashboard, File, Gateway, Network, Peer, Provider, dir_or_default};
+use crate::config::{self, Chain, Dashboard, Delegate, File, Gateway, Network, Peer, Provider, dir_or_default};
 use crate::home::{self, PHRASE_FILE_LEN_MAX, Role};
 use crate::outcome::{say, say_json};
 use crate::world::SystemRng;
@@ -65,6 +65,10 @@ pub fn config(args: args::Config, common: &Common) -> Result<()> {
         }
         ConfigRole::Peer(run) => {
             json!({"network": Network::from(run.network.over(file.network)), "peer": Peer::new(run.peer.over(file.peer))?})
+        }
+        ConfigRole::Delegate(run) => {
+            let delegate = Delegate::new(run.delegate.over(file.delegate))?;
+            json!({"network": Network::from(run.network.over(file.network)), "delegate": delegate})
         }
         ConfigRole::Chain(run) => json!({"chain": Chain::new(run.chain.over(file.chain))?}),
     };

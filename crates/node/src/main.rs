@@ -32,7 +32,7 @@ mod world;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use args::{Cairn, Command};
+use args::{Cairn, Command, DelegateCommand};
 use clap::Parser;
 use config::File;
 use config::{Dashboard, Gateway, Network, Peer, Provider};
@@ -57,6 +57,7 @@ fn main() {
 fn start(cairn: Cairn) -> Result<()> {
     let level = match &cairn.command {
         Some(Command::Provider(_) | Command::Gateway(_) | Command::Peer(_) | Command::Chain(_) | Command::Localnet(_)) => "info",
+        Some(Command::Delegate(args)) if matches!(args.command, DelegateCommand::Run(_)) => "info",
         _ => "warn",
     };
     telemetry::start(&cairn.common, level)?;
@@ -96,6 +97,7 @@ async fn run(cairn: Cairn) -> Result<()> {
             let network = Network::from(args.network.over(file.network));
             role::peer::run(Peer::new(args.peer.over(file.peer))?, network, common.stop_at_stdin_end).await
         }
+        Command::Delegate(args) => ledger::delegating::delegate(args, &common).await,
         Command::Chain(args) => {
             let file = File::read(common.config.as_deref())?;
             match args.command {

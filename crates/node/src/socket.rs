@@ -38,6 +38,8 @@ pub const GATEWAY_SOCKET: &str = "gateway.sock";
 pub const PROVIDER_SOCKET: &str = "provider.sock";
 /// A plain peer's socket.
 pub const PEER_SOCKET: &str = "peer.sock";
+/// A delegate's socket.
+pub const DELEGATE_SOCKET: &str = "delegate.sock";
 /// The ledger's socket.
 pub const CHAIN_SOCKET: &str = "chain.sock";
 /// The supervisor's socket in a localnet's directory.

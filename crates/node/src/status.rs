@@ -10,10 +10,10 @@ use crate::args;
 use crate::home::{self, Role};
 use crate::outcome::{ExitCode, coded, say, say_json};
 use crate::size::rounded;
-use crate::socket::{CHAIN_SOCKET, Dialer, GATEWAY_SOCKET, LOCALNET_SOCKET, PEER_SOCKET, PROVIDER_SOCKET};
+use crate::socket::{CHAIN_SOCKET, DELEGATE_SOCKET, Dialer, GATEWAY_SOCKET, LOCALNET_SOCKET, PEER_SOCKET, PROVIDER_SOCKET};
 use crate::when;
 
-const SOCKETS: [&str; 5] = [GATEWAY_SOCKET, PROVIDER_SOCKET, PEER_SOCKET, CHAIN_SOCKET, LOCALNET_SOCKET];
+const SOCKETS: [&str; 6] = [GATEWAY_SOCKET, PROVIDER_SOCKET, PEER_SOCKET, DELEGATE_SOCKET, CHAIN_SOCKET, LOCALNET_SOCKET];
 const CALL: Duration = Duration::from_secs(5);
 
 /// Runs the command.
@@ -48,7 +48,7 @@ pub async fn status(args: args::Status) -> Result<()> {
 /// The default data directories that exist.
 pub fn default_dirs() -> Result<Vec<PathBuf>> {
     let root = home::data_root()?;
-    let all = [Role::Gateway, Role::Provider, Role::Peer].map(|role| root.join(role.name()));
+    let all = [Role::Gateway, Role::Provider, Role::Peer, Role::Delegate].map(|role| root.join(role.name()));
     let found: Vec<PathBuf> = all.iter().filter(|dir| dir.exists()).cloned().collect();
     Ok(if found.is_empty() { vec![all[0].clone()] } else { found })
 }

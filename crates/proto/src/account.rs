@@ -4,9 +4,10 @@
 
 use bytes::Bytes;
 use cairn_audit::{Commitment, SignedCommitment, Totals};
-use cairn_market::voucher::{SignedVoucher, Voucher};
+use cairn_market::voucher::{SignedMandate, SignedVoucher, Voucher};
 use cairn_types::{Amount, ChannelId, DealId, EvmSignature, InventoryRoot, UnixMs, UnixSecs};
 
+use crate::delegation::{get_mandate, put_mandate};
 use crate::fields::{get_amount, get_signature, get_u128, put_amount, put_signature, put_u128};
 use crate::shard;
 
@@ -37,6 +38,7 @@ impl Account {
             egress_len: self.egress_len,
             cumulative: put_amount(self.voucher.map_or(Amount::ZERO, |signed| signed.voucher.cumulative)),
             signature: self.voucher.map_or(Bytes::new(), |signed| put_signature(&signed.signature)),
+            mandate: self.voucher.and_then(|signed| signed.mandate).as_ref().map(put_mandate),
         }
     }
 
@@ -48,11 +50,12 @@ impl Account {
         let wrong = FieldError("an account");
         let cumulative = get_amount(&wire.cumulative).ok_or(wrong)?;
         let voucher = match wire.signature.is_empty() {
-            true if cumulative.is_zero() => None,
+            true if cumulative.is_zero() && wire.mandate.is_none() => None,
             true => return Err(wrong),
             false => {
                 let signature = get_signature(&wire.signature).ok_or(wrong)?;
-                Some(SignedVoucher { voucher: Voucher { channel, cumulative }, signature })
+                let mandate = mandate(wire.mandate.as_ref(), channel).ok_or(wrong)?;
+                Some(SignedVoucher { voucher: Voucher { channel, cumulative }, signature, mandate })
             }
         };
         Ok(Account {
@@ -70,7 +73,13 @@ pub fn pay(deal: DealId, signed: &SignedVoucher) -> shard::Pay {
         deal_id: Bytes::copy_from_slice(deal.as_bytes()),
         cumulative: put_amount(signed.voucher.cumulative),
         signature: put_signature(&signed.signature),
+        mandate: signed.mandate.as_ref().map(put_mandate),
     }
+}
+
+/// The mandate beside a voucher, if there is one; the outer `None` is a malformed one.
+fn mandate(wire: Option<&shard::Mandate>, channel: ChannelId) -> Option<Option<SignedMandate>> {
+    wire.map_or(Some(None), |wire| get_mandate(wire, channel).map(Some))
 }
 
 /// The voucher in a request about a deal on `channel`.
@@ -81,7 +90,8 @@ pub fn voucher(wire: &shard::Pay, channel: ChannelId) -> Result<SignedVoucher, F
     let wrong = FieldError("a voucher");
     let cumulative = get_amount(&wire.cumulative).ok_or(wrong)?;
     let signature = get_signature(&wire.signature).ok_or(wrong)?;
-    Ok(SignedVoucher { voucher: Voucher { channel, cumulative }, signature })
+    let mandate = mandate(wire.mandate.as_ref(), channel).ok_or(wrong)?;
+    Ok(SignedVoucher { voucher: Voucher { channel, cumulative }, signature, mandate })
 }
 
 /// A commitment with what its inventory holds, and the account of the same moment.

@@ -6,6 +6,7 @@
 pub mod account;
 pub mod advert;
 pub mod agreement;
+pub mod delegation;
 mod fields;
 pub mod frame;
 pub mod offer;
@@ -16,6 +17,7 @@ pub use account::{Account, Committed, FieldError};
 pub use advert::{Advert, AdvertError};
 pub use agreement::{Agreement, AgreementError};
 pub use cairn_types::limits;
+pub use delegation::{Delegation, DelegationError};
 pub use frame::{Frame, FrameError, Framed};
 pub use offer::SignedOfferError;
 pub use receipt::{Receipt, ReceiptError};

@@ -1,5 +1,5 @@
-//! Payouts: has vouchers redeemed when enough of them is there, daily, or at once when a channel closes; but for the last, only when they
-//! bring many times what the chain asks for it.
+//! Payouts: has vouchers redeemed when enough of them is there, daily, or at once when a channel closes or a delegate's mandate ends; but for
+//! the last two, only when they bring many times what the chain asks for it.
 //!
 //! A payout is written down with its command before the chain is asked, and journalled by what the chain says was settled: whatever
 //! a crash breaks off is asked for again under the same command. Never: one payout made twice, or an amount journalled twice.
@@ -7,15 +7,19 @@
 
 use std::sync::Arc;
 
+use cairn_market::channel::MANDATE_SECS_MIN;
 use cairn_market::journal::{Account as Place, Entry, Line};
 use cairn_market::settlement::{ChannelRecord, ChannelState, CommandId, SettlementError};
-use cairn_market::voucher::{SignedVoucher, Voucher};
+use cairn_market::voucher::SignedVoucher;
 use cairn_types::{Amount, ChannelId, UnixMs};
 use tokio::sync::watch;
 use tracing::{info, warn};
 
 use crate::accounts::{AccountError, Accounts, Slot};
 use crate::ledger::{Change, ChannelRow, LAST_PAYOUT, PayoutRow, ROW_ROOTS_MAX, ROW_VOUCHERS_MAX, guard};
+
+/// A delegate's voucher is redeemed at the latest when its mandate has so many seconds left; half of the least it had when it was taken.
+const MANDATE_LEFT_SECS: u64 = MANDATE_SECS_MIN / 2;
 
 /// What a payout pass did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -86,7 +90,9 @@ impl Accounts {
                 accounts.redeem(number, row.vouchers, &mut payout).await?;
             }
             let due = accounts.due(all, &mut payout).await?;
-            for vouchers in due.chunks(ROW_VOUCHERS_MAX) {
+            let (mandated, own): (Vec<_>, Vec<_>) = due.into_iter().partition(|signed| signed.mandate.is_some());
+            // Under a mandate a voucher is redeemed by a call of its own.
+            for vouchers in own.chunks(ROW_VOUCHERS_MAX).chain(mandated.chunks(1)) {
                 let number = accounts.begin(vouchers).await?;
                 accounts.redeem(number, vouchers.to_vec(), &mut payout).await?;
             }
@@ -144,14 +150,14 @@ impl Accounts {
             payout.channels += 1;
             let Some(record) = self.channel(id).await? else { continue };
             let row = self.settle(id, row, record, payout).await?;
-            let Some((cumulative, signature)) = row.voucher else { continue };
-            let open = cumulative.minus_or_zero(row.settled);
+            let Some(signed) = row.signed(id) else { continue };
+            let open = signed.voucher.cumulative.minus_or_zero(row.settled);
             let closing = matches!(row.state, ChannelState::Closing { .. });
             if open.is_zero() || row.state == ChannelState::Closed {
                 continue;
             }
-            let signed = SignedVoucher { voucher: Voucher { channel: id, cumulative }, signature };
-            if all || closing {
+            let ends = signed.mandate.is_some_and(|signed| signed.mandate.valid_until <= now.secs().plus_secs(MANDATE_LEFT_SECS));
+            if all || closing || ends {
                 at_once.push(signed);
             } else if daily || open >= self.0.paid.redeem_at {
                 if_worth.push((signed, open));

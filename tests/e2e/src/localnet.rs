@@ -172,6 +172,19 @@ impl Localnet {
         self.dir.as_ref().expect("the directory is taken only by stop, which consumes the network")
     }
 
+    /// Flags by which a node outside of the network finds it and its ledger.
+    pub fn how_to_join(&self) -> Result<Vec<String>> {
+        let status = cli::json(self, &["localnet", "status"])?;
+        let plan: serde_json::Value = serde_json::from_slice(&std::fs::read(self.dir().join("localnet.json"))?)?;
+        let text = |value: &serde_json::Value| value.as_str().map(str::to_owned).with_context(|| format!("no text: {value}"));
+        let mut flags = vec![
+            format!("--bootstrap={}", text(&status["bootstrap"]["address"])?),
+            format!("--network-id={}", text(&plan["network_id"])?),
+        ];
+        flags.extend(self.ready.chain_url.as_ref().map(|url| format!("--chain={url}")));
+        Ok(flags)
+    }
+
     /// A client with the network's own keys.
     pub fn s3(&self) -> Result<S3> {
         let ready = &self.ready;

@@ -25,12 +25,40 @@ fn lines(dir: &Path, args: &[&str]) -> Result<Vec<Value>> {
     said.lines().map(|line| serde_json::from_str(line).with_context(|| line.to_owned())).collect()
 }
 
-fn units(value: &Value, field: &str) -> Result<u128> {
-    value[field].as_str().with_context(|| format!("no {field} in {value}"))?.parse().context("base units")
+fn units(value: &Value, field: impl serde_json::value::Index + std::fmt::Display) -> Result<u128> {
+    value[&field].as_str().with_context(|| format!("no {field} in {value}"))?.parse().context("base units")
 }
 
 fn credits(dir: &Path) -> Result<u128> {
     units(&cli::json_in(dir, &["wallet", "balance"])?, "credits")
+}
+
+/// What the journal moved into the wallet less what it moved out of it: deposits for new deals and time that passed go on during a
+/// dispute. A bond that is down is in no entry, and what came from the faucet is booked when it is spent: that is no movement of now.
+fn booked(dir: &Path) -> Result<i128> {
+    let mut sum = 0;
+    for entry in lines(dir, &["ledger"])?.into_iter().filter(|entry| entry["memo"] != "into the wallet") {
+        for line in entry["lines"].as_array().context("an entry without lines")? {
+            for (side, sign) in [("Debit", 1), ("Credit", -1)] {
+                if line[side][0] == "Wallet" {
+                    sum += sign * i128::try_from(units(&line[side], 1)?)?;
+                }
+            }
+        }
+    }
+    Ok(sum)
+}
+
+/// Waits until the wallet holds what it held `before` and what was booked since, less `bond`.
+fn wallet_holds(dir: &Path, before: (u128, i128), bond: u128) -> Result<()> {
+    let mut last = String::new();
+    let reached = wait_until("the wallet to hold what is booked", Duration::from_secs(20), || {
+        let (held, booked) = (credits(dir)?, booked(dir)?);
+        let expected = i128::try_from(before.0)? + booked - before.1 - i128::try_from(bond)?;
+        last = format!("it holds {held}, and {expected} by the journal; before: {before:?}, booked: {booked}");
+        Ok((i128::try_from(held)? == expected).then_some(()))
+    });
+    reached.with_context(|| last)
 }
 
 /// Audits every provider now, whatever the outcome, and gives the audit of one.
@@ -80,27 +108,29 @@ fn who_lost_what_it_signed_for_is_slashed_and_half_comes_back_at_most() -> Resul
     ensure!(paid > 0, "nothing was paid before the loss");
     let staked = rpc::Token::find(&net)?.total_supply()?;
     ensure!(disk::damage_volumes(&provider.dir, disk::Damage::Flip)? > 0, "no shard bytes to damage");
-    let before = credits(&net.ready().gateway.dir)?;
+    let gateway = net.ready().gateway.dir.clone();
+    let before = (credits(&gateway)?, booked(&gateway)?);
     let failed = audit(&net, 0)?;
     ensure!(failed["grade"] == "corrupt" && failed["committed"] == true, "{failed}");
     // The provider joins, the gateway reveals, and nobody can answer.
     let revealed = dispute_is(&net, "revealed")?;
     ensure!(revealed["provider"] == provider.peer_id.as_str() && revealed["audit"] == failed["id"], "{revealed}");
-    ensure!(credits(&net.ready().gateway.dir)? == before - BOND, "the bond is not down");
+    wallet_holds(&gateway, before, BOND).context("the bond is not down")?;
     let shown = lines(&provider.dir, &["disputes"])?;
     ensure!(shown.len() == 1 && shown[0]["state"] == "revealed" && shown[0]["open"] == true, "{shown:?}");
     rpc::pass(&net, RESPONSE_SECS)?;
     let upheld = dispute_is(&net, "upheld")?;
     let restituted = units(&upheld, "restituted")?;
     ensure!(restituted > 0 && restituted <= paid, "{restituted} came back of {paid} paid: {upheld}");
-    ensure!(credits(&net.ready().gateway.dir)? == before + restituted, "bond and restitution are not in the wallet");
+    wallet_holds(&gateway, before, 0).context("bond and restitution are not in the wallet")?;
     let burned = staked - rpc::Token::find(&net)?.total_supply()?;
     ensure!(burned >= restituted && burned > 0, "{burned} burned, {restituted} restituted");
     let deals = lines(&net.dir(), &["deals"])?;
     let deal = deals.iter().find(|deal| deal["provider"] == provider.peer_id.as_str()).context("the deal")?;
     ensure!(!deal["barred"].is_null(), "it would get new shards: {deal}");
-    let journal = cli::text_in(&net.dir(), &["ledger"])?;
-    ensure!(journal.contains("restitution"), "the journal does not show it");
+    let journal = lines(&gateway, &["ledger"])?;
+    let booked = journal.iter().find(|entry| entry["memo"] == "restitution").context("the journal does not show it")?;
+    ensure!(units(&booked["lines"][0]["Debit"], 1)? == restituted, "{booked} for {restituted} that came back");
     s3.check_stream("judged", "large", 1, 8_000_000)
 }
 
@@ -147,13 +177,15 @@ fn a_provider_that_stays_away_from_court_loses_by_time() -> Result<()> {
     ensure!(passed["grade"] == "passed", "{passed}");
     let provider = net.ready().providers[2].clone();
     net.kill_provider(2)?;
-    let before = credits(&net.ready().gateway.dir)?;
+    let gateway = net.ready().gateway.dir.clone();
+    let before = (credits(&gateway)?, booked(&gateway)?);
     cli::text_in(&net.dir(), &["disputes", "challenge", passed["id"].as_str().context("an id")?])?;
     dispute_is(&net, "challenged")?;
     rpc::pass(&net, WINDOW_SECS)?;
     let upheld = dispute_is(&net, "upheld")?;
     // Nothing was redeemed on the channel, so nothing can come back but the bond.
-    ensure!(units(&upheld, "restituted")? == 0 && credits(&net.ready().gateway.dir)? == before, "{upheld}");
+    ensure!(units(&upheld, "restituted")? == 0, "{upheld}");
+    wallet_holds(&gateway, before, 0).context("the bond did not come back")?;
     net.restart_provider(2)?;
     let shown = lines(&provider.dir, &["disputes"])?;
     ensure!(shown.len() == 1 && shown[0]["state"] == "upheld", "{shown:?}");

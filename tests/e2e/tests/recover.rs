@@ -12,22 +12,9 @@ use cairn_e2e::{Localnet, cli, data};
 /// Object → seed and length.
 type Known = BTreeMap<String, (u64, usize)>;
 
-/// What `cairn recover` needs to find the network.
-fn where_it_is(net: &Localnet) -> Result<Vec<String>> {
-    let status = cli::json(net, &["localnet", "status"])?;
-    let plan: serde_json::Value = serde_json::from_slice(&std::fs::read(net.dir().join("localnet.json"))?)?;
-    let text = |value: &serde_json::Value| value.as_str().map(str::to_owned).with_context(|| format!("no text: {value}"));
-    let mut flags = vec![
-        format!("--bootstrap={}", text(&status["bootstrap"]["address"])?),
-        format!("--network-id={}", text(&plan["network_id"])?),
-    ];
-    flags.extend(net.ready().chain_url.as_ref().map(|url| format!("--chain={url}")));
-    Ok(flags)
-}
-
 fn recover(net: &Localnet, dir: &Path, phrase: &Path) -> Result<serde_json::Value> {
     let phrase = format!("--phrase-file={}", phrase.display());
-    let flags = where_it_is(net)?;
+    let flags = net.how_to_join()?;
     let mut args = vec!["recover", &phrase];
     args.extend(flags.iter().map(String::as_str));
     cli::json_in(dir, &args)

@@ -1,6 +1,6 @@
 // What the nodes answer, as docs/formats/native-api.md and docs/formats/dashboard.md have it. Amounts are decimal strings of base units.
 
-export type Kind = "provider" | "gateway" | "peer" | "chain";
+export type Kind = "provider" | "gateway" | "peer" | "delegate" | "chain";
 export interface Session { state: "first" | "locked" | "open"; csrf: string | null; version: string }
 export interface Trouble { message: string; remedy: string }
 

@@ -5,7 +5,7 @@
 
 use alloy_primitives::U256;
 use alloy_sol_types::SolCall;
-use cairn_market::voucher::{Mandate, Parties, SignedVoucher};
+use cairn_market::voucher::{Parties, SignedMandate, SignedVoucher};
 use cairn_types::{Address, Amount, ChannelId, Domain, EvmSignature};
 
 use super::{Chain, ChainError};
@@ -199,23 +199,18 @@ impl Chain {
         &self,
         id: CommandId,
         voucher: &SignedVoucher,
-        mandate: &Mandate,
-        mandate_signature: &EvmSignature,
+        mandate: &SignedMandate,
     ) -> Result<CommandState, ChainError> {
         let Claim { id: channel, cumulative, sig } = claim(voucher);
+        let SignedMandate { mandate, signature } = mandate;
         let mandate = bindings::Mandate {
             channelId: mandate.channel.0.into(),
             delegate: evm(mandate.delegate),
             cumulativeMax: mandate.cumulative_max.base_units(),
             validUntil: mandate.valid_until.0,
         };
-        let call = Channels::redeemMandatedCall {
-            id: channel,
-            cumulative,
-            sig,
-            mandate,
-            mandateSig: mandate_signature.0.to_vec().into(),
-        };
+        let call =
+            Channels::redeemMandatedCall { id: channel, cumulative, sig, mandate, mandateSig: signature.0.to_vec().into() };
         let done = self.redeemed(voucher);
         self.submit(id, self.inner.contracts.channels, call, done).await
     }

@@ -119,11 +119,11 @@ async fn many_vouchers_and_mandates(world: World) {
     assert_eq!(provider.credits().await, crd(6), "the bad one is passed over");
     let valid_until = UnixSecs(client.chain.block_time().await.unwrap().0 + 1000);
     let mandate = Mandate { channel: channels[1], delegate: auditor.address(), cumulative_max: crd(5), valid_until };
-    let signature = mandate.sign(&domain(&client), &session);
+    let mandate = mandate.sign(&domain(&client), &session);
     let delegated = |credits| voucher(&client, channels[1], crd(credits), &auditor);
-    provider.chain.redeem_mandated(id("6"), &delegated(6), &mandate, &signature).await.unwrap();
+    provider.chain.redeem_mandated(id("6"), &delegated(6), &mandate).await.unwrap();
     provider.refused(id("6"), "MandateExceeded").await;
-    provider.chain.redeem_mandated(id("5"), &delegated(5), &mandate, &signature).await.unwrap();
+    provider.chain.redeem_mandated(id("5"), &delegated(5), &mandate).await.unwrap();
     provider.done(id("5")).await;
     assert_eq!(provider.credits().await, crd(11));
 }

@@ -13,6 +13,7 @@ use cairn_types::UnixMs;
 use tokio::sync::Semaphore;
 
 pub(crate) use run::{Pace, audit};
+pub(crate) use verdict::DOMAIN as AUDIT_DOMAIN;
 
 use crate::Inner;
 use crate::pay::{Account, Pay};
@@ -45,7 +46,7 @@ async fn step(inner: &Weak<Inner>, audits: &Arc<Semaphore>, synced: &mut tokio::
     for account in pay.accounts() {
         let epoch_ms = account.with(|inside| inside.book.terms().epoch_ms);
         tick = tick.min(Duration::from_millis(epoch_ms / 20).max(TICK_MIN));
-        if pay.config.audits && !pay.is_stopping() && is_due(&account, now) {
+        if pay.config.audits && !pay.is_stopping() && pay.is_our_turn() && is_due(&account, now) {
             start(&inner, pay, account, audits);
         }
     }

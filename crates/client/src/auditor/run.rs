@@ -19,11 +19,13 @@ use super::{probe, verdict};
 use crate::Inner;
 use crate::error::PeerError;
 use crate::ledger::record::AuditRecord;
-use crate::pay::book::Compared;
+use crate::pay::book::{Briefed, Compared};
 use crate::pay::{self, Account, Found, Pay, PayError, SKEW_MS};
 
 /// Over how long the reads of an audit are spread at most, so that a client that is not always there finishes it.
 const SPREAD_MAX: Duration = Duration::from_secs(3600);
+/// An audit that has to end does so within this time.
+const REST_MAX: Duration = Duration::from_secs(2);
 /// Attempts at a Commit.
 const COMMITS_MAX: u32 = 3;
 const GIB_LEN: u64 = 1 << 30;
@@ -72,6 +74,8 @@ async fn said(inner: &Arc<Inner>, pay: &Pay, account: &Arc<Account>) -> Result<S
                 account.with(|inside| inside.standing.adopt_from = None);
                 return Ok(said);
             }
+            // A delegate has no labels to tell whose a shard is, and no right to ask for a list.
+            Ok(said) if pay.acting.is_some() => return Ok(said),
             Ok(_) => {
                 let found = pay::resync(inner, pay, account).await?;
                 tracing::info!(provider = %account.node, ?found, "inventories compared");
@@ -141,6 +145,9 @@ async fn commit(inner: &Arc<Inner>, pay: &Pay, account: &Account) -> Result<Said
         return Ok(Said { reason: format!("its account is as of {} ms, {} ms was asked for", told.0, at.0), ..said });
     }
     (said.at, said.reason) = (told, String::new());
+    if pay.acting.is_some() {
+        return briefed(account, said, &committed);
+    }
     let compared = account.change(|inside, _| {
         inside.standing.committed = told;
         if inside.standing.restored && inside.book.inventory.root() == root {
@@ -165,6 +172,31 @@ async fn commit(inner: &Arc<Inner>, pay: &Pay, account: &Account) -> Result<Said
         Compared::Overcharged { asked, own } => {
             said.word = Word::Other { root };
             said.reason = format!("it asks for {asked} leaf-milliseconds, by our own meter it is {own}");
+        }
+    }
+    Ok(said)
+}
+
+/// What a delegate makes of a commitment.
+fn briefed(account: &Account, mut said: Said, committed: &Committed) -> Result<Said, PayError> {
+    let (told, root) = (committed.account.at, committed.signed.commitment.inventory_root);
+    let compared = account.change(|inside, _| {
+        inside.standing.committed = told;
+        let compared = inside.book.compare_brief(told, root, committed.totals, committed.account.leaf_ms)?;
+        if let (true, Briefed::Enough { leaf_ms }) = (inside.standing.restored, compared) {
+            inside.standing.restored = false;
+            inside.book.take_over(told, leaf_ms, committed.account.egress_len)?;
+        }
+        if let Err(error) = inside.book.take_over_reads(committed.account.egress_len) {
+            inside.standing.alarm = Some(error.to_string());
+        }
+        Ok(compared)
+    })?;
+    match compared {
+        Briefed::Enough { leaf_ms } => (said.word, said.leaf_ms) = (Word::Matching, leaf_ms),
+        Briefed::Less { theirs, bytes } => {
+            said.word = Word::Other { root: theirs };
+            said.reason = format!("it commits to {bytes} bytes less than the client last told its delegate of");
         }
     }
     Ok(said)
@@ -216,7 +248,7 @@ async fn read(
     let mut queue: Vec<usize> = (0..plan.probes.len()).rev().collect();
     let mut again = Vec::new();
     while let Some(index) = queue.pop() {
-        if pay.is_stopping() {
+        if pay.is_stopping() || !pay.is_our_turn() {
             return Err(PayError::Closed);
         }
         let outcome = match ask(inner, account, &plan.probes[index]).await {
@@ -237,8 +269,8 @@ async fn read(
             Effect::Conclude(_) => None,
         }));
         done.extend(effects);
-        if !pause.is_zero() && !queue.is_empty() {
-            tokio::time::sleep(pause).await;
+        if !queue.is_empty() {
+            rest(pay, pause).await;
         }
         if queue.is_empty() && !again.is_empty() {
             tokio::time::sleep(retry_after(pay, account)).await;
@@ -247,6 +279,14 @@ async fn read(
         }
     }
     Ok((concluded(&mut audit, done), reasons))
+}
+
+/// A pause between reads, which ends early when the audit has to.
+async fn rest(pay: &Pay, pause: Duration) {
+    let until = tokio::time::Instant::now() + pause;
+    while tokio::time::Instant::now() < until && !pay.is_stopping() && pay.is_our_turn() {
+        tokio::time::sleep_until(until.min(tokio::time::Instant::now() + REST_MAX)).await;
+    }
 }
 
 fn concluded(audit: &mut Audit, done: Vec<Effect>) -> Verdict {

@@ -17,7 +17,7 @@ use crate::ledger::FAILURES_MAX;
 use crate::ledger::record::{AuditRecord, FailureRecord, put_amount};
 use crate::pay::{self, Account, Inside, Pay, PayError};
 
-const DOMAIN: &str = "cairn/audit/1";
+pub(crate) const DOMAIN: &str = "cairn/audit/1";
 const REASON_LEN_MAX: usize = 400;
 
 /// What an audit came to.
@@ -235,6 +235,9 @@ fn log(account: &Account, grade: Grade, record: &AuditRecord) {
 
 /// Effects on the channel, once everything is written.
 async fn after(pay: &Pay, account: &Account, effects: &[Effect]) {
+    if pay.acting.is_some() {
+        return; // the channel is the client's
+    }
     let done = if effects.contains(&Effect::CloseChannel) {
         pay::close_channel(pay, account).await
     } else {

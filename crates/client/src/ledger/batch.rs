@@ -7,7 +7,7 @@ use cairn_market::price::MONTH_MS;
 use cairn_types::{Amount, DealId, NodeId, ShardRoot, UnixMs};
 use rocksdb::WriteBatch;
 
-use super::record::{self, AuditRecord, DealRecord, DisputeRow, JournalRecord, MeterRecord, PaidRecord};
+use super::record::{self, AuditRecord, DealRecord, DisputeRow, GrantRecord, JournalRecord, MeterRecord, PaidRecord};
 use super::*;
 
 /// A group of changes.
@@ -71,6 +71,27 @@ impl Batch {
     pub fn put_dispute(&mut self, dispute: &DisputeRow) {
         let key = [&[DISPUTE][..], &dispute.begun_ms.to_be_bytes(), &dispute.id].concat();
         self.rows.put(key, record::encode(dispute));
+    }
+
+    pub fn put_silence(&mut self, silence: std::time::Duration) {
+        self.rows.put([SILENCE], fixed(&[&u64::try_from(silence.as_millis()).unwrap_or(u64::MAX).to_be_bytes()]));
+    }
+
+    pub fn put_grant(&mut self, delegate: NodeId, grant: &GrantRecord) {
+        self.rows.put(key_of_node(GRANT, delegate), record::encode(grant));
+    }
+
+    pub fn delete_grant(&mut self, delegate: NodeId) {
+        self.rows.delete(key_of_node(GRANT, delegate));
+    }
+
+    /// Deletes all that is kept of a provider's deal but its journal and audits.
+    pub fn delete_account(&mut self, node: NodeId, deal: DealId) {
+        for kind in [DEAL, PAID, METER] {
+            self.rows.delete(key_of_node(kind, node));
+        }
+        let shards = |end: u8| [&[SHARD][..], deal.as_bytes(), &[end; 33]].concat();
+        self.rows.delete_range([&[SHARD][..], deal.as_bytes()].concat(), shards(0xFF));
     }
 
     pub fn put_budget(&mut self, at: UnixMs, spent: Amount) {

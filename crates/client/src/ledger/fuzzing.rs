@@ -2,6 +2,11 @@
 //!
 //! Never: in a build without `--cfg fuzzing`.
 
+use bytes::Bytes;
+use cairn_market::deal::{Deal, Epoch};
+use cairn_market::score::Score;
+use cairn_proto::shard::SignedAgreement;
+use cairn_types::{Amount, ChannelId, DealId};
 use prost::Message;
 
 use super::record::{self, AuditRecord, DealRecord, DisputeRow, JournalRecord, MeterRecord, PaidRecord};
@@ -23,6 +28,23 @@ pub fn account(bytes: &[u8]) {
     if let Ok(account) = record::get_account(bytes) {
         assert_eq!(record::put_account(account), bytes);
     }
+}
+
+/// A deal's row as a client writes it.
+pub fn deal_row(deal: DealId, channel: ChannelId, deposit: u128, signed: &SignedAgreement) -> Bytes {
+    let row = DealRecord {
+        deal: Bytes::copy_from_slice(deal.as_bytes()),
+        channel: Bytes::copy_from_slice(channel.as_bytes()),
+        deposit: record::put_amount(Amount::from_base_units(deposit)),
+        settled: record::put_amount(Amount::ZERO),
+        agreement: signed.agreement.clone(),
+        client_signature: signed.client_signature.clone(),
+        provider_signature: signed.provider_signature.clone(),
+        life: record::put_life(Deal::Active { due: Epoch(1) }),
+        score: Bytes::copy_from_slice(&Score::new().to_bytes()),
+        ..DealRecord::default()
+    };
+    record::encode(&row).into()
 }
 
 fn same<R: Message + Default + PartialEq + std::fmt::Debug>(bytes: &[u8]) -> Option<R> {

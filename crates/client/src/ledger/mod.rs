@@ -24,7 +24,7 @@ use prost::Message;
 use rocksdb::{BlockBasedOptions, Cache, DB, DBCompressionType, DBRecoveryMode, Direction, IteratorMode, Options, ReadOptions};
 
 pub(crate) use batch::Batch;
-use record::{AuditRecord, DealRecord, DisputeRow, JournalRecord, MeterRecord, PaidRecord};
+use record::{AuditRecord, DealRecord, DisputeRow, GrantRecord, JournalRecord, MeterRecord, PaidRecord};
 
 /// Failed probes kept of one audit; how many there were is kept besides.
 pub const FAILURES_MAX: usize = 64;
@@ -58,6 +58,8 @@ const BUDGET: u8 = b'b';
 const PROMISED: u8 = b'c';
 const ALIVE: u8 = b'h';
 const DISPUTE: u8 = b'q';
+const GRANT: u8 = b'g';
+const SILENCE: u8 = b'w';
 
 /// Why the ledger cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -321,6 +323,23 @@ impl Ledger {
             Ok(true)
         })?;
         Ok(rows)
+    }
+
+    /// After which silence of its client a delegate acts, as it was told last.
+    pub fn silence(&self) -> Result<Option<std::time::Duration>, LedgerError> {
+        let Some(value) = self.db.get_pinned([SILENCE])? else { return Ok(None) };
+        Ok(Some(std::time::Duration::from_millis(Fields::of(&value)?.u64()?)))
+    }
+
+    /// Who may act while this client is silent.
+    pub fn grants(&self) -> Result<Vec<(NodeId, GrantRecord)>, LedgerError> {
+        let mut grants = Vec::new();
+        self.scan(&[GRANT], &[GRANT], |key, value| {
+            let node = NodeId::from_slice(&key[1..]).ok_or_else(|| LedgerError::damaged("a delegate's name"))?;
+            grants.push((node, record::decode(value)?));
+            Ok(true)
+        })?;
+        Ok(grants)
     }
 
     /// Forgets audits that are old enough; at most `max` of each kind in one go.

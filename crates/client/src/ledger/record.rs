@@ -8,6 +8,7 @@ use cairn_market::deal::{Cause, Deal, End, Epoch};
 use cairn_market::journal::{self, Line};
 use cairn_market::meter::METER_LEN;
 use cairn_market::score::{SCORE_LEN, Score};
+use cairn_proto::shard::{Mandate, Present};
 use cairn_types::{Amount, ChannelId, UnixMs};
 use prost::Message;
 
@@ -66,6 +67,35 @@ pub struct DealRecord {
     /// Top-ups begun on the present channel.
     #[prost(uint64, tag = "15")]
     pub top_ups: u64,
+    /// A delegate's alone: 20 bytes, whose own vouchers count.
+    #[prost(bytes = "bytes", tag = "16")]
+    pub client_signer: Bytes,
+    /// A delegate's alone: what it signs vouchers under.
+    #[prost(message, optional, tag = "17")]
+    pub mandate: Option<Mandate>,
+    /// A delegate's alone: what it presents to the provider.
+    #[prost(message, optional, tag = "18")]
+    pub present: Option<Present>,
+}
+
+/// Somebody who may audit and pay while this client is silent.
+#[derive(Clone, PartialEq, Message)]
+pub struct GrantRecord {
+    /// 20 bytes: whose vouchers count under a mandate.
+    #[prost(bytes = "bytes", tag = "1")]
+    pub address: Bytes,
+    /// How long it may act without a word of ours.
+    #[prost(uint64, tag = "2")]
+    pub for_s: u64,
+    /// 16 bytes: what it may promise in that time, on all channels together.
+    #[prost(bytes = "bytes", tag = "3")]
+    pub cap: Bytes,
+    /// When it was given.
+    #[prost(uint64, tag = "4")]
+    pub since_ms: u64,
+    /// Its audits up to then are in this ledger.
+    #[prost(uint64, tag = "5")]
+    pub audits_until_ms: u64,
 }
 
 /// What was promised and read.
@@ -89,6 +119,9 @@ pub struct PaidRecord {
     /// Reads broken off since provider and client last agreed on the count.
     #[prost(uint32, tag = "6")]
     pub broken: u32,
+    /// What the best voucher was signed under, where a delegate signed it.
+    #[prost(message, optional, tag = "7")]
+    pub mandate: Option<Mandate>,
 }
 
 /// What is stored, over time.

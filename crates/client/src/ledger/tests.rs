@@ -38,6 +38,33 @@ fn deal_record() -> DealRecord {
         audited_ms: 12,
         closing: true,
         top_ups: 13,
+        client_signer: Bytes::new(),
+        mandate: None,
+        present: None,
+    }
+}
+
+fn mandate() -> cairn_proto::shard::Mandate {
+    cairn_proto::shard::Mandate {
+        delegate: bytes::<20>(14),
+        cumulative_max: put_amount(Amount::from_base_units(15)),
+        valid_until_s: 16,
+        signature: bytes::<65>(17),
+    }
+}
+
+fn delegates_deal_record() -> DealRecord {
+    let present = cairn_proto::shard::Present { delegation: Bytes::from_static(b"delegation"), signature: bytes::<64>(18) };
+    DealRecord { client_signer: bytes::<20>(19), mandate: Some(mandate()), present: Some(present), ..deal_record() }
+}
+
+fn grant_record() -> GrantRecord {
+    GrantRecord {
+        address: bytes::<20>(1),
+        for_s: 2,
+        cap: put_amount(Amount::from_base_units(3)),
+        since_ms: 4,
+        audits_until_ms: 5,
     }
 }
 
@@ -49,6 +76,7 @@ fn paid_record() -> PaidRecord {
         received_len: 65_536,
         lost_len: 1024,
         broken: 2,
+        mandate: None,
     }
 }
 
@@ -105,6 +133,9 @@ fn records_have_their_golden_form() {
         ("audit", encode(&audit_record(5, 4))),
         ("entry", encode(&JournalRecord::of(&journal))),
         ("dispute", encode(&dispute)),
+        ("mandated", encode(&delegates_deal_record())),
+        ("paid-by", encode(&PaidRecord { mandate: Some(mandate()), ..paid_record() })),
+        ("grant", encode(&grant_record())),
     ];
     let written: String = records.iter().map(|(name, bytes)| format!("{name} {}\n", hex::encode(bytes))).collect();
     assert_eq!(written, include_str!("golden.txt"));

@@ -11,10 +11,11 @@ use cairn_market::Meter;
 use cairn_market::channel::Payer;
 use cairn_market::deal::{Deal, Epoch};
 use cairn_market::score::{Score, Seen};
-use cairn_market::voucher::{SignedVoucher, Voucher};
-use cairn_proto::shard::SignedAgreement;
+use cairn_market::voucher::{SignedMandate, SignedVoucher, Voucher};
+use cairn_proto::delegation::{get_mandate, put_mandate};
+use cairn_proto::shard::{self, Present, SignedAgreement};
 use cairn_proto::{Agreement, BoxStream};
-use cairn_types::{Amount, ChannelId, DealId, EvmSignature, NodeId, UnixMs};
+use cairn_types::{Address, Amount, ChannelId, DealId, EvmSignature, NodeId, UnixMs};
 use tokio::sync::RwLock;
 
 use super::PayError;
@@ -58,6 +59,10 @@ pub(crate) struct Standing {
     pub missed: u64,
     /// What went wrong last, for people.
     pub alarm: Option<String>,
+    /// Whose own vouchers count, where we are a delegate.
+    pub client_signer: Option<Address>,
+    /// What we present to the provider as a delegate.
+    pub present: Option<Present>,
 }
 
 /// What the lock holds.
@@ -201,6 +206,8 @@ impl Inside {
             unbacked: None,
             missed: 0,
             alarm: None,
+            client_signer: None,
+            present: None,
         };
         Inside { book: Book::new(agreement, deposit), standing }
     }
@@ -228,13 +235,17 @@ impl Inside {
         (standing.sweep, standing.closing, standing.top_ups) = (deal.sweep, deal.closing, deal.top_ups);
         (standing.committed, standing.audited) = (UnixMs(deal.committed_ms), UnixMs(deal.audited_ms));
         standing.adopt_from = Some(ledger.alive_before());
+        standing.client_signer = Address::from_slice(&deal.client_signer);
+        standing.present = deal.present.clone();
         let book = &mut inside.book;
         if !paid.signature.is_empty() {
             let signature = EvmSignature::from_slice(&paid.signature).ok_or_else(|| damaged("a voucher's signature"))?;
             let cumulative = record::get_amount(&paid.cumulative)?;
             book.payer = Payer::new(channel, deposit, cumulative.max(book.agreement.carried));
-            book.voucher = Some(SignedVoucher { voucher: Voucher { channel, cumulative }, signature });
+            let mandate = mandate_of(paid.mandate.as_ref(), channel)?;
+            book.voucher = Some(SignedVoucher { voucher: Voucher { channel, cumulative }, signature, mandate });
         }
+        book.mandate = mandate_of(deal.mandate.as_ref(), channel)?;
         book.payer.closing(deal.closing);
         book.storage = if paid.storage.is_empty() { Amount::ZERO } else { record::get_amount(&paid.storage)? };
         (book.received_len, book.lost_len) = (paid.received_len, paid.lost_len);
@@ -252,6 +263,11 @@ impl Inside {
 
     pub fn channel(&self) -> ChannelId {
         self.book.agreement.channel
+    }
+
+    /// What is kept of it besides the shards.
+    pub fn rows(&self) -> AccountRows {
+        AccountRows { deal: deal_record(self), paid: paid_record(&self.book), meter: meter_record(&self.book) }
     }
 }
 
@@ -284,7 +300,14 @@ fn deal_record(inside: &Inside) -> DealRecord {
         audited_ms: standing.audited.0,
         closing: standing.closing,
         top_ups: standing.top_ups,
+        client_signer: standing.client_signer.map_or(Bytes::new(), |signer| Bytes::copy_from_slice(signer.as_bytes())),
+        mandate: book.mandate.as_ref().map(put_mandate),
+        present: standing.present.clone(),
     }
+}
+
+fn mandate_of(record: Option<&shard::Mandate>, channel: ChannelId) -> Result<Option<SignedMandate>, LedgerError> {
+    record.map(|record| get_mandate(record, channel).ok_or_else(|| LedgerError::damaged("a mandate"))).transpose()
 }
 
 fn paid_record(book: &Book) -> PaidRecord {
@@ -296,6 +319,7 @@ fn paid_record(book: &Book) -> PaidRecord {
         received_len: book.received_len,
         lost_len: book.lost_len,
         broken: book.broken,
+        mandate: book.voucher.and_then(|signed| signed.mandate).as_ref().map(put_mandate),
     }
 }
 

@@ -18,7 +18,7 @@ const AUDITS_SHOWN_MAX: usize = 1000;
 const ENTRIES_SHOWN_MAX: usize = 10_000;
 
 impl Client {
-    fn pay(&self) -> Option<&Pay> {
+    pub(crate) fn pay(&self) -> Option<&Pay> {
         self.0.pay.as_ref()
     }
 

@@ -7,7 +7,7 @@ use cairn_audit::{Entry, Inventory, InventoryError, Totals};
 use cairn_market::channel::{Payer, PayerEffect, PromiseError, WINDOW_LEN};
 use cairn_market::meter::MeterError;
 use cairn_market::price::CostError;
-use cairn_market::voucher::SignedVoucher;
+use cairn_market::voucher::{SignedMandate, SignedVoucher};
 use cairn_market::{Meter, Terms};
 use cairn_proto::Agreement;
 use cairn_types::{Amount, Domain, InventoryRoot, ShardRoot, UnixMs, WalletKey};
@@ -67,12 +67,23 @@ pub(crate) enum Compared {
     Overcharged { asked: u128, own: u128 },
 }
 
+/// How a provider's word compares with what a delegate knows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Briefed {
+    /// As much, or more; the leaf-milliseconds that are paid.
+    Enough { leaf_ms: u128 },
+    /// So many bytes less.
+    Less { theirs: InventoryRoot, bytes: u64 },
+}
+
 /// What one provider is owed.
 #[derive(Debug, Clone)]
 pub(crate) struct Book {
     pub agreement: Agreement,
     pub payer: Payer,
     pub voucher: Option<SignedVoucher>,
+    /// What vouchers are signed under, where we are a delegate.
+    pub mandate: Option<SignedMandate>,
     pub storage: Amount,
     pub received_len: u64,
     pub lost_len: u64,
@@ -94,6 +105,7 @@ impl Book {
             payer,
             agreement,
             voucher: None,
+            mandate: None,
             storage: Amount::ZERO,
             received_len: 0,
             lost_len: 0,
@@ -224,8 +236,19 @@ impl Book {
     /// Promises `cumulative` in all; the voucher is to be persisted, then sent.
     pub fn promise(&mut self, cumulative: Amount, channels: &Domain, key: &WalletKey) -> Result<SignedVoucher, BookError> {
         let [PayerEffect::Persist(signed) | PayerEffect::Send(signed), _] = self.payer.promise(cumulative, channels, key)?;
+        let signed = SignedVoucher { mandate: self.mandate, ..signed };
         self.voucher = Some(signed);
         Ok(signed)
+    }
+
+    /// As [`Book::compare`], for a delegate, whose client may have stored more since it last wrote: the provider must have committed to no
+    /// less than the delegate knows of, and is paid for no more than that. Whether what is known is there, the probes show.
+    pub fn compare_brief(&self, at: UnixMs, theirs: InventoryRoot, totals: Totals, leaf_ms: u128) -> Result<Briefed, BookError> {
+        let own = self.leaf_ms(at)?;
+        if totals.bytes < self.inventory.totals().bytes {
+            return Ok(Briefed::Less { theirs, bytes: self.inventory.totals().bytes - totals.bytes });
+        }
+        Ok(Briefed::Enough { leaf_ms: leaf_ms.min(own) })
     }
 
     /// A voucher of ours came back, above the one we know: this ledger is older than our last promise. What was promised stays promised.

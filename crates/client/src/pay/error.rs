@@ -92,6 +92,12 @@ pub enum PayError {
     /// The court.
     #[error(transparent)]
     Court(#[from] DisputeError),
+    /// A delegate promised all that it may.
+    #[error("the mandate is spent: the client has to come back, or to grant its delegate more")]
+    MandateSpent,
+    /// What a client told its delegate does not fit together.
+    #[error("the brief {0}")]
+    Brief(&'static str),
     /// Uploads or deletions did not come to an end in time.
     #[error("an audit waits for uploads that do not end")]
     Busy,
@@ -132,6 +138,8 @@ impl PayError {
             | PayError::Commitment(_)
             | PayError::Unproven { .. }
             | PayError::NoCourt(_)
+            | PayError::MandateSpent
+            | PayError::Brief(_)
             | PayError::Court(DisputeError::Refused(_))
             | PayError::NotPaid(_) => false,
         }

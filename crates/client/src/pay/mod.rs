@@ -8,9 +8,11 @@ mod account;
 mod agree;
 mod api;
 pub(crate) mod book;
+mod brief;
 mod channel;
 mod config;
 mod error;
+pub(crate) mod giving;
 mod quote;
 mod reads;
 mod recover;
@@ -34,9 +36,12 @@ use cairn_proto::RefusalCode;
 use cairn_types::{Amount, Clock, DealId, NodeId, NodeKey, UnixMs, WalletKey};
 
 pub(crate) use account::{Account, Inside};
+pub(crate) use brief::{Acting, Brief};
 pub(crate) use channel::{close as close_channel, keep as keep_channel};
 pub use config::PayConfig;
 pub use error::PayError;
+pub(crate) use giving::Giving;
+pub use giving::{Grant, GrantView};
 pub use quote::{Quote, QuoteError, QuotedOffer};
 pub(crate) use reads::{ReadMeter, note as note_read};
 pub(crate) use release::delete;
@@ -70,6 +75,8 @@ pub struct Paying {
     pub court: Option<Arc<dyn Disputes>>,
     /// Rules.
     pub config: PayConfig,
+    /// Whose delegate this is; it then pays under mandates and stores nothing.
+    pub acting: Option<NodeId>,
 }
 
 /// What is known of a provider's terms while the program runs.
@@ -94,6 +101,10 @@ pub(crate) struct Pay {
     /// One challenge or step at a time.
     pub at_court: tokio::sync::Mutex<()>,
     pub config: PayConfig,
+    /// Where we act for another client.
+    pub acting: Option<Acting>,
+    /// What our delegates were told, where we are the client.
+    pub(crate) giving: Giving,
     accounts: Mutex<HashMap<NodeId, Arc<Account>>>,
     known: Mutex<HashMap<NodeId, Known>>,
     spending: Mutex<Spending>,
@@ -110,7 +121,7 @@ struct Spending {
 impl Pay {
     /// Opens the ledger. Blocks on the disk.
     pub fn open(paying: Paying) -> Result<Pay, LedgerError> {
-        let Paying { ledger, settlement, node, session, clock, court, config } = paying;
+        let Paying { ledger, settlement, node, session, clock, court, config, acting } = paying;
         let ledger = Arc::new(Ledger::open(&ledger, node.id())?);
         let mut accounts = HashMap::new();
         for (provider, rows) in ledger.accounts()? {
@@ -124,6 +135,10 @@ impl Pay {
         }
         let spending = Mutex::new(Spending { budget, pending: Amount::ZERO });
         let contracts = settlement.contracts();
+        let acting = match acting {
+            Some(client) => Some(Acting::new(client, ledger.silence()?)),
+            None => None,
+        };
         let (accounts, known) = (Mutex::new(accounts), Mutex::default());
         let stopping = AtomicBool::new(false);
         let at_court = tokio::sync::Mutex::default();
@@ -137,6 +152,8 @@ impl Pay {
             court,
             at_court,
             config,
+            acting,
+            giving: Giving::default(),
             accounts,
             known,
             spending,
@@ -161,6 +178,29 @@ impl Pay {
         let mut accounts: Vec<_> = guard(&self.accounts).values().cloned().collect();
         accounts.sort_unstable_by_key(|account| account.node);
         accounts
+    }
+
+    /// Whether audits are ours to make: a delegate waits until its client is silent.
+    pub fn is_our_turn(&self) -> bool {
+        self.acting.as_ref().is_none_or(Acting::is_our_turn)
+    }
+
+    /// Forgets the accounts of all deals but these; whose they were.
+    pub fn forget_deals_but(&self, deals: &[bytes::Bytes]) -> Result<Vec<NodeId>, LedgerError> {
+        let kept: std::collections::HashSet<&[u8]> = deals.iter().map(|deal| &deal[..]).collect();
+        let gone: Vec<_> = self.accounts().into_iter().filter(|account| !kept.contains(account.deal.as_bytes())).collect();
+        for account in &gone {
+            let mut batch = crate::ledger::Batch::default();
+            batch.delete_account(account.node, account.deal);
+            self.ledger.write(batch)?;
+            guard(&self.accounts).remove(&account.node);
+        }
+        Ok(gone.iter().map(|account| account.node).collect())
+    }
+
+    /// What is presented to each provider, where we are a delegate.
+    pub fn presents(&self) -> Vec<(NodeId, Option<cairn_proto::shard::Present>)> {
+        self.accounts().iter().map(|account| (account.node, account.with(|inside| inside.standing.present.clone()))).collect()
     }
 
     fn add_account(&self, account: Arc<Account>) {

@@ -99,7 +99,11 @@ pub(super) async fn pay(
         match promise(pay, account, wanted) {
             Ok(()) => {}
             Err(PayError::Book(BookError::Promise(PromiseError::OverDeposit { .. }))) => {
-                if let Err(error) = channel::top_up(pay, account, wanted).await {
+                let topped_up = match &pay.acting {
+                    Some(_) => Err(PayError::MandateSpent),
+                    None => channel::top_up(pay, account, wanted).await,
+                };
+                if let Err(error) = topped_up {
                     account.with(|inside| alarm(account, inside, format!("the channel was not topped up: {error}")));
                     let deposit = account.with(|inside| inside.standing.deposit);
                     promise(pay, account, wanted.min(deposit))?; // all that there is
@@ -228,15 +232,24 @@ pub(super) async fn account(inner: &Arc<Inner>, pay: &Pay, account: &Account, at
     Ok(told)
 }
 
-/// Goes on from a voucher that the provider gave back, when it is ours and above what we know: this ledger was restored from a copy.
+/// Goes on from a voucher that the provider gave back, when it is ours and above what we know: this ledger was restored from a copy, or
+/// somebody acted for us: a delegate for its client, or a client after its delegate's last word.
 pub(crate) fn lift(pay: &Pay, account: &Account, told: &Told) -> Result<bool, PayError> {
     let Some(held) = told.voucher else { return Ok(false) };
     let promised = account.with(|inside| inside.book.payer.promised());
-    let ours = || held.signer(&pay.contracts.channels_domain()) == Some(pay.session.address());
+    let signer = account.with(|inside| inside.standing.client_signer).unwrap_or(pay.session.address());
+    let ours = || held.giver(&pay.contracts.channels_domain()) == Some(signer);
     if held.voucher.cumulative <= promised || !ours() {
         return Ok(false);
     }
-    tracing::warn!(provider = %account.node, known = %promised, held = %held.voucher.cumulative, "the provider holds a later voucher of ours: this ledger was restored");
+    let delegated = held.mandate.is_some() || pay.acting.is_some();
+    let (provider, known, held_now) = (account.node, promised, held.voucher.cumulative);
+    match delegated {
+        true => tracing::info!(%provider, %known, held = %held_now, "the provider holds a later voucher than is known here"),
+        false => {
+            tracing::warn!(%provider, %known, held = %held_now, "the provider holds a later voucher of ours: this ledger was restored")
+        }
+    }
     let now = pay.now();
     account.change(|inside, change| {
         let more = held.voucher.cumulative.minus_or_zero(inside.book.payer.promised());
@@ -246,9 +259,15 @@ pub(crate) fn lift(pay: &Pay, account: &Account, told: &Told) -> Result<bool, Pa
             let channel = inside.channel();
             change.entries.push(channel::entry(now, "found again", Place::Outside, Place::Deposit(channel), missing)?);
             inside.standing.deposit = held.voucher.cumulative;
+        } else if pay.acting.is_some() {
+            // The client promised it, out of what is no part of the mandate.
+            change.entries.push(channel::entry(now, "by the client", Place::Outside, Place::Deposit(inside.channel()), more)?);
         }
         inside.book.lift(&held, deposit);
-        (inside.standing.adopt_from, inside.standing.restored) = (Some(UnixMs(0)), true);
+        inside.standing.restored = true;
+        if !delegated {
+            inside.standing.adopt_from = Some(UnixMs(0));
+        }
         note_promise(inside, change, now, "voucher found again", more)
     })?;
     Ok(true)

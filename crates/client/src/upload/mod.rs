@@ -212,9 +212,12 @@ impl Writing {
         loop {
             match input.recv().await {
                 Some(Input::Data(data)) => {
+                    if self.tier.is_none() {
+                        self.tier = Some(self.context.inner.tier_now().await?);
+                    }
                     self.pending_len += data.len();
                     self.pending.push_back(data);
-                    if self.pending_len >= self.batch_len()? {
+                    if self.pending_len >= self.batch_len() {
                         self.encode(false).await?;
                     }
                 }
@@ -229,20 +232,15 @@ impl Writing {
         Ok(())
     }
 
-    /// Input worth a trip to the blocking threads. Decides the tier at the first call.
-    fn batch_len(&mut self) -> Result<usize, WriteError> {
-        Ok(self.tier()?.redundancy.data() * FRAME_DATA_LEN * ROWS_AT_ONCE.min(1.max(16 / self.tier()?.redundancy.data())))
+    /// Input worth a trip to the blocking threads.
+    fn batch_len(&self) -> usize {
+        let data = self.tier().redundancy.data();
+        data * FRAME_DATA_LEN * ROWS_AT_ONCE.min(1.max(16 / data))
     }
 
-    fn tier(&mut self) -> Result<Tier, WriteError> {
-        if let Some(tier) = self.tier {
-            return Ok(tier);
-        }
-        let inner = &self.context.inner;
-        let have = inner.candidates().len();
-        let tier = inner.tier(have).ok_or_else(|| WriteError::NotEnoughProviders { have, need: needed(inner) })?;
-        self.tier = Some(tier);
-        Ok(tier)
+    /// Decided at the first byte.
+    fn tier(&self) -> Tier {
+        self.tier.expect("there was a byte")
     }
 
     /// Codes what is pending. A full segment is ended only when it is known whether another follows.
@@ -295,7 +293,7 @@ impl Writing {
     async fn hasher(&mut self) -> RowHasher {
         match self.hashing.take() {
             Some(task) => joined(task).await,
-            None => RowHasher::new(self.tier.expect("a segment was begun").redundancy),
+            None => RowHasher::new(self.tier().redundancy),
         }
     }
 
@@ -306,7 +304,7 @@ impl Writing {
         if self.segments as usize >= SEGMENTS_MAX {
             return Err(WriteError::TooLong(SEGMENTS_MAX));
         }
-        let tier = self.tier()?;
+        let tier = self.tier();
         let before = u64::from(self.segments) * SEGMENT_LEN_MAX;
         let expected = match (last, self.context.options.len_hint) {
             (true, _) => self.pending_len as u64,

@@ -273,6 +273,7 @@ impl Network {
             session: session_key(),
             clock: self.clock.clone(),
             court: None,
+            acting: None,
             config: pay,
         };
         Client::paid(self.parts(config), paying)

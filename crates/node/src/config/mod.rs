@@ -4,6 +4,7 @@
 //! Never: an unknown key ignored. Limits: a file of [`FILE_LEN_MAX`] bytes.
 
 mod dashboard;
+mod delegate;
 mod layer;
 mod money;
 
@@ -16,6 +17,7 @@ use cairn_types::{Amount, Redundancy};
 use serde::{Deserialize, Serialize, Serializer};
 
 pub use dashboard::{Dashboard, DashboardLayer, GATEWAY_PORT, PROVIDER_PORT};
+pub use delegate::{Delegate, DelegateLayer};
 pub use layer::{ChainLayer, Court, GatewayLayer, NetworkLayer, PeerLayer, ProviderLayer};
 pub use money::{Budget, Credits, PerTib};
 
@@ -71,6 +73,8 @@ pub struct File {
     pub gateway: GatewayLayer,
     /// Section `[peer]`.
     pub peer: PeerLayer,
+    /// Section `[delegate]`.
+    pub delegate: DelegateLayer,
     /// Section `[chain]`.
     pub chain: ChainLayer,
     /// Section `[dashboard]`, shared by provider and gateway.

@@ -45,7 +45,7 @@ pub fn series(kind: Kind) -> &'static [&'static str] {
             "deposited",
             "credits",
         ],
-        Kind::Peer => &["peers", "dht_peers"],
+        Kind::Peer | Kind::Delegate => &["peers", "dht_peers"],
         Kind::Chain => &[],
     }
 }

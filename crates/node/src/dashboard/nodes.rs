@@ -22,7 +22,7 @@ use super::guard::OBJECT_POLICY;
 use crate::answer::Refused;
 use crate::home::{Role, peek_role};
 use crate::outcome::{Failure, report};
-use crate::socket::{CHAIN_SOCKET, Dialer, GATEWAY_SOCKET, PEER_SOCKET, PROVIDER_SOCKET};
+use crate::socket::{CHAIN_SOCKET, DELEGATE_SOCKET, Dialer, GATEWAY_SOCKET, PEER_SOCKET, PROVIDER_SOCKET};
 use crate::text::text_in_serde;
 
 /// Headers that go on to a node.
@@ -68,6 +68,8 @@ pub enum Kind {
     Gateway,
     /// Helps others to find each other.
     Peer,
+    /// Audits and pays for gateways that are silent.
+    Delegate,
     /// The ledger.
     Chain,
 }
@@ -79,13 +81,14 @@ impl Kind {
             Kind::Provider => PROVIDER_SOCKET,
             Kind::Gateway => GATEWAY_SOCKET,
             Kind::Peer => PEER_SOCKET,
+            Kind::Delegate => DELEGATE_SOCKET,
             Kind::Chain => CHAIN_SOCKET,
         }
     }
 
     fn of_socket(path: &Path) -> Option<Kind> {
         let name = path.file_name()?.to_str()?;
-        [Kind::Provider, Kind::Gateway, Kind::Peer, Kind::Chain].into_iter().find(|kind| kind.socket() == name)
+        [Kind::Provider, Kind::Gateway, Kind::Peer, Kind::Delegate, Kind::Chain].into_iter().find(|kind| kind.socket() == name)
     }
 }
 
@@ -95,6 +98,7 @@ impl From<Role> for Kind {
             Role::Provider => Kind::Provider,
             Role::Gateway => Kind::Gateway,
             Role::Peer => Kind::Peer,
+            Role::Delegate => Kind::Delegate,
         }
     }
 }

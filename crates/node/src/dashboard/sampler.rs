@@ -192,7 +192,7 @@ async fn ask(node: &Node, before: Option<&NodeSample>, dear: bool, now: UnixMs) 
                 None => (get("/v1/health").await, Some(now)),
             };
         }
-        Kind::Peer | Kind::Chain => {}
+        Kind::Peer | Kind::Delegate | Kind::Chain => {}
     }
     sample
 }

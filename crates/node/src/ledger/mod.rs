@@ -3,6 +3,7 @@
 //! Never: a command without an id of its own. Limits: [`PATIENCE`] for a change to be confirmed.
 
 pub mod api;
+pub mod delegating;
 pub mod deploy;
 pub mod disputes;
 pub mod earning;
@@ -264,7 +265,12 @@ impl Settlement for Ledger {
     fn redeem<'a>(&'a self, command: CommandId, vouchers: &'a [SignedVoucher]) -> Settled<'a, ()> {
         Box::pin(async move {
             let command = ChainCommand(command.0);
-            self.chain.redeem_many(command, vouchers).await.map_err(unavailable)?;
+            match vouchers {
+                [SignedVoucher { mandate: Some(mandate), .. }] => {
+                    self.chain.redeem_mandated(command, &vouchers[0], mandate).await.map_err(unavailable)?
+                }
+                own => self.chain.redeem_many(command, own).await.map_err(unavailable)?,
+            };
             self.done(command).await
         })
     }

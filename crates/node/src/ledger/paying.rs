@@ -43,8 +43,8 @@ pub fn router(client: Client, ledger: Ledger) -> Router {
         .route("/v1/spending", get(spending))
         .route("/v1/offers", get(offers))
         .route("/v1/channels/{provider}/close", post(close))
-        .with_state(client);
-    api::router(ledger).merge(paying)
+        .with_state(client.clone());
+    api::router(ledger).merge(paying).merge(super::delegating::router(client))
 }
 
 async fn deals(State(client): State<Client>) -> Json<Value> {

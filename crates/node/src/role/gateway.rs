@@ -152,6 +152,7 @@ pub fn open_client(
         node: home.node_key(),
         session: home.session_key(),
         clock: Arc::new(SystemClock),
+        acting: None,
         config: PayConfig {
             month_max: config.budget.0,
             court: match config.court {

@@ -3,6 +3,7 @@
 //! Never: two processes on one data directory. Limits: `stop::DRAIN_MS_MAX` from SIGTERM to the end.
 
 pub mod chain;
+pub mod delegate;
 pub mod gateway;
 pub mod offline;
 pub mod peer;
@@ -52,7 +53,8 @@ pub async fn join(home: &Home, role: Role, membership: Membership) -> Result<(Ne
         psk,
         mdns: network.mdns,
         provider: role == Role::Provider,
-        dht_server: role == Role::Peer,
+        answers: role == Role::Delegate,
+        dht_server: matches!(role, Role::Peer | Role::Delegate),
         network_id: network.network_id,
         ..NetConfig::new(home.node_key())
     };

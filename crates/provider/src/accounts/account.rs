@@ -7,7 +7,7 @@ use cairn_audit::{Entry, Inventory};
 use cairn_market::channel::Payee;
 use cairn_market::meter::{Meter, MeterError};
 use cairn_market::settlement::ChannelState;
-use cairn_market::voucher::{SignedVoucher, Voucher};
+use cairn_market::voucher::SignedVoucher;
 use cairn_proto::Agreement;
 use cairn_types::limits::COMMITMENT_LIFE_SECS_MAX;
 use cairn_types::{Amount, UnixMs, UnixSecs};
@@ -153,8 +153,7 @@ impl Account {
 
     /// The best voucher.
     pub fn voucher(&self) -> Option<SignedVoucher> {
-        let (cumulative, signature) = self.channel.voucher?;
-        Some(SignedVoucher { voucher: Voucher { channel: self.agreement.channel, cumulative }, signature })
+        self.channel.signed(self.agreement.channel)
     }
 
     /// From when on no shard is taken, as long as something is unpaid: two epochs after all was paid, because payments come once an

@@ -79,6 +79,7 @@ impl Accounts {
             return Err(wrong(format!("the channel holds {} less {taken}, {need} are needed", record.deposit)));
         }
         Ok(ChannelRow {
+            mandate: None,
             deal: slot.deal,
             payer: record.payer,
             signer: record.signer,

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use cairn_market::channel::{Refusal, WINDOW_LEN};
+use cairn_market::channel::{Payee, Refusal, WINDOW_LEN};
 use cairn_market::journal::{Account as Place, Entry};
 use cairn_market::voucher::SignedVoucher;
 use cairn_proto::shard;
@@ -52,6 +52,7 @@ impl Accounts {
         let signed = cairn_proto::account::voucher(wire, channel)
             .map_err(|_| AccountError::BadRequest("a voucher has 16 bytes of amount and 65 of signature"))?;
         payee.check(&signed, &self.0.contracts.channels_domain())?;
+        Payee::check_mandate(&signed, self.0.clock.now().secs())?;
         Ok(signed)
     }
 
@@ -65,7 +66,7 @@ impl Accounts {
                 return Err(AccountError::AgreementDue("the deal has another channel now"));
             };
             let before = account.channel.voucher.map_or(Amount::ZERO, |(cumulative, _)| cumulative);
-            account.channel.voucher = Some((cumulative, signed.signature));
+            (account.channel.voucher, account.channel.mandate) = (Some((cumulative, signed.signature)), signed.mandate);
             let mut credited = account.payee;
             credited.credit(cumulative);
             account.read_len_kept = credited.read_len();

@@ -8,7 +8,7 @@ use cairn_market::Meter;
 use cairn_market::journal::{Account, Entry, LINES_MAX, Line, MEMO_LEN_MAX, Turnover};
 use cairn_market::meter::METER_LEN;
 use cairn_market::settlement::ChannelState;
-use cairn_market::voucher::{SignedVoucher, Voucher};
+use cairn_market::voucher::{Mandate, SignedMandate, SignedVoucher, Voucher};
 use cairn_proto::DELETE_ROOTS_MAX;
 use cairn_types::limits::CONTROL_LEN_MAX;
 use cairn_types::{Address, Amount, ChannelId, DealId, EvmSignature, InventoryRoot, NodeId, ShardRoot, UnixMs, UnixSecs};
@@ -21,6 +21,13 @@ pub(crate) const LEDGER_VERSION: u8 = 1;
 pub(crate) const ROW_ROOTS_MAX: usize = DELETE_ROOTS_MAX;
 /// Vouchers of one payout.
 pub(crate) const ROW_VOUCHERS_MAX: usize = 64;
+
+/// Bytes of a voucher in a row: channel, amount, signature.
+const VOUCHER_LEN: usize = 32 + 16 + 65;
+/// Bytes of a mandate in a row: channel, delegate, amount, end, signature.
+const MANDATE_LEN: usize = 32 + 20 + 16 + 8 + 65;
+const _: () =
+    assert!(!(VOUCHER_LEN + MANDATE_LEN).is_multiple_of(VOUCHER_LEN), "the length of a row tells whether there is a mandate");
 
 pub(super) const META: u8 = b'm';
 pub(super) const OFFER: u8 = b'o';
@@ -84,6 +91,16 @@ pub(crate) struct ChannelRow {
     pub carried: Amount,
     /// The best voucher.
     pub voucher: Option<(Amount, EvmSignature)>,
+    /// What it was signed under, where a delegate signed it.
+    pub mandate: Option<SignedMandate>,
+}
+
+impl ChannelRow {
+    /// The best voucher, of the channel `id`.
+    pub fn signed(&self, id: ChannelId) -> Option<SignedVoucher> {
+        let (cumulative, signature) = self.voucher?;
+        Some(SignedVoucher { voucher: Voucher { channel: id, cumulative }, signature, mandate: self.mandate })
+    }
 }
 
 /// A shard that was removed.
@@ -162,6 +179,14 @@ impl Out {
     fn bytes(&mut self, value: &[u8]) {
         self.0.extend_from_slice(value);
     }
+    fn mandate(&mut self, signed: &SignedMandate) {
+        let Mandate { channel, delegate, cumulative_max, valid_until } = signed.mandate;
+        self.bytes(channel.as_bytes());
+        self.bytes(delegate.as_bytes());
+        self.amount(cumulative_max);
+        self.u64(valid_until.0);
+        self.bytes(signed.signature.as_bytes());
+    }
 }
 
 /// Reads a row.
@@ -184,6 +209,12 @@ impl In<'_> {
     }
     fn amount(&mut self) -> Option<Amount> {
         Some(Amount::from_base_units(u128::from_be_bytes(self.array()?)))
+    }
+    fn mandate(&mut self) -> Option<SignedMandate> {
+        let (channel, delegate) = (ChannelId(self.array()?), Address(self.array()?));
+        let (cumulative_max, valid_until) = (self.amount()?, UnixSecs(self.u64()?));
+        let mandate = Mandate { channel, delegate, cumulative_max, valid_until };
+        Some(SignedMandate { mandate, signature: EvmSignature(self.array()?) })
     }
     fn bytes(&mut self, len: usize) -> Option<Bytes> {
         let (head, rest) = self.0.split_at_checked(len)?;
@@ -292,6 +323,9 @@ impl Row for ChannelRow {
             out.amount(*cumulative);
             out.bytes(signature.as_bytes());
         }
+        if let Some(mandate) = &self.mandate {
+            out.mandate(mandate);
+        }
     }
     fn get(bytes: &mut In<'_>) -> Option<ChannelRow> {
         let (deal, payer, signer) = (DealId(bytes.array()?), Address(bytes.array()?), Address(bytes.array()?));
@@ -303,7 +337,8 @@ impl Row for ChannelRow {
             _ => return None,
         };
         let voucher = if bytes.0.is_empty() { None } else { Some((bytes.amount()?, EvmSignature(bytes.array()?))) };
-        Some(ChannelRow { deal, payer, signer, deposit, settled, state, carried, voucher })
+        let mandate = if bytes.0.is_empty() { None } else { Some(bytes.mandate()?) };
+        Some(ChannelRow { deal, payer, signer, deposit, settled, state, carried, voucher, mandate })
     }
 }
 
@@ -377,18 +412,26 @@ impl Row for CommitmentRow {
 impl Row for PayoutRow {
     const KIND: u8 = PAYOUT;
     fn put(&self, out: &mut Out) {
+        debug_assert!(self.vouchers.len() == 1 || self.vouchers.iter().all(|signed| signed.mandate.is_none()));
         for signed in &self.vouchers {
             out.bytes(signed.voucher.channel.as_bytes());
             out.amount(signed.voucher.cumulative);
             out.bytes(signed.signature.as_bytes());
+            if let Some(mandate) = &signed.mandate {
+                out.mandate(mandate);
+            }
         }
     }
     fn get(bytes: &mut In<'_>) -> Option<PayoutRow> {
+        // One that was signed under a mandate is alone in its row, which therefore has a length that no other has.
+        let mandated = bytes.0.len() == VOUCHER_LEN + MANDATE_LEN;
         let mut vouchers = Vec::new();
         while !bytes.0.is_empty() {
             (vouchers.len() < ROW_VOUCHERS_MAX).then_some(())?;
             let voucher = Voucher { channel: ChannelId(bytes.array()?), cumulative: bytes.amount()? };
-            vouchers.push(SignedVoucher { voucher, signature: EvmSignature(bytes.array()?) });
+            let signature = EvmSignature(bytes.array()?);
+            let mandate = if mandated { Some(bytes.mandate()?) } else { None };
+            vouchers.push(SignedVoucher { voucher, signature, mandate });
         }
         Some(PayoutRow { vouchers })
     }

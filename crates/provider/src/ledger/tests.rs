@@ -3,7 +3,7 @@
 use cairn_audit::{Commitment, SignedCommitment, Totals};
 use cairn_market::Meter;
 use cairn_market::settlement::ChannelState;
-use cairn_market::voucher::{SignedVoucher, Voucher};
+use cairn_market::voucher::{Mandate, SignedMandate, SignedVoucher, Voucher};
 use cairn_types::{Address, Amount, EvmSignature, InventoryRoot, ShardRoot, UnixMs};
 
 use super::*;
@@ -71,11 +71,27 @@ fn the_row_formats_are_the_documented_ones() {
         state: ChannelState::Closing { closes_at: UnixSecs(6) },
         carried: units(7),
         voucher: Some((units(8), one)),
+        mandate: None,
     };
     let ids = ["01".repeat(32), "02".repeat(20), "03".repeat(20)].concat();
     check(channel, &["01", &ids, &amount(4), &amount(5), &amount(7), "01", &long(6), &amount(8), &r].concat());
+    let mandate = mandate();
+    let mandated = ChannelRow { mandate: Some(mandate), ..channel };
+    let by = ["05".repeat(32), "06".repeat(20), amount(7), long(8), "33".repeat(65)].concat();
+    check(mandated, &["01", &ids, &amount(4), &amount(5), &amount(7), "01", &long(6), &amount(8), &r, &by].concat());
+    let voucher = Voucher { channel: ChannelId([1; 32]), cumulative: units(2) };
+    check(
+        PayoutRow { vouchers: vec![SignedVoucher { voucher, signature: one, mandate: Some(mandate) }] },
+        &["01", &"01".repeat(32), &amount(2), &r, &by].concat(),
+    );
     let fresh = ChannelRow { state: ChannelState::Open, voucher: None, ..channel };
     check(fresh, &["01", &ids, &amount(4), &amount(5), &amount(7), "00", &long(0)].concat());
+}
+
+fn mandate() -> SignedMandate {
+    let (channel, delegate) = (ChannelId([5; 32]), Address([6; 20]));
+    let mandate = Mandate { channel, delegate, cumulative_max: Amount::from_base_units(7), valid_until: UnixSecs(8) };
+    SignedMandate { mandate, signature: EvmSignature([0x33; 65]) }
 }
 
 #[test]
@@ -112,8 +128,8 @@ fn the_formats_of_evidence_and_payouts_are_the_documented_ones() {
     );
     let voucher = Voucher { channel: ChannelId([1; 32]), cumulative: units(2) };
     check(
-        PayoutRow { vouchers: vec![SignedVoucher { voucher, signature: one }] },
-        &["01", &"01".repeat(32), &amount(2), &r].concat(),
+        PayoutRow { vouchers: vec![SignedVoucher { voucher, signature: one, mandate: None }; 2] },
+        &["01", &["01".repeat(32), amount(2), r.clone()].concat().repeat(2)].concat(),
     );
     let entry = Entry::transfer(UnixMs(1), "pay", Account::Outside, Account::Receivable(ChannelId([2; 32])), units(3));
     let lines = ["00", "04", &"02".repeat(32), &amount(3), "01", "00", &"00".repeat(32), &amount(3)].concat();

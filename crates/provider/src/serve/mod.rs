@@ -4,6 +4,7 @@
 //! Never: a receipt before the commit, a panic over what a peer sends.
 //! Limits: [`ServerConfig`]; per stream a few frames.
 
+mod acting;
 mod money;
 mod read_shard;
 mod refusal;

@@ -4,7 +4,7 @@
 
 use cairn_proto::frame::FrameError;
 use cairn_proto::shard::{Refusal, Response, response};
-use cairn_proto::{REFUSAL_MESSAGE_LEN_MAX, RefusalCode};
+use cairn_proto::{DelegationError, REFUSAL_MESSAGE_LEN_MAX, RefusalCode};
 
 use crate::accounts::AccountError;
 use crate::store::StoreError;
@@ -20,6 +20,8 @@ pub(super) enum Failure {
     Frame(#[from] FrameError),
     #[error("{0}")]
     BadRequest(&'static str),
+    #[error(transparent)]
+    Delegation(DelegationError),
     #[error("no more than {0} streams at a time")]
     TooManyStreams(usize),
     #[error("stopping; ask another provider")]
@@ -40,7 +42,8 @@ impl Failure {
                 RefusalCode::BadRequest
             }
             Failure::Frame(FrameError::Io(_) | FrameError::Ended) | Failure::Stalled => return None,
-            Failure::BadRequest(_) => RefusalCode::BadRequest,
+            Failure::BadRequest(_) | Failure::Delegation(DelegationError::Malformed) => RefusalCode::BadRequest,
+            Failure::Delegation(_) => RefusalCode::WrongDelegation,
             Failure::TooManyStreams(_) => RefusalCode::TooManyStreams,
             Failure::Stopping => RefusalCode::Stopping,
         };

@@ -17,6 +17,7 @@ use futures::io::{AsyncReadExt, AsyncWriteExt};
 use prost::Message;
 use tracing::debug;
 
+use super::acting::Acting;
 use super::refusal::Failure;
 use super::{Server, money, read_shard, store_shard};
 use crate::store::StoreError;
@@ -34,6 +35,7 @@ pub(super) enum After {
 /// Serves a stream to its end.
 pub(super) async fn run(server: &Server, peer: NodeId, mut stream: BoxStream) {
     let mut stopping = server.0.stopping.subscribe();
+    let mut acting = Acting::new(peer);
     loop {
         let request = {
             let mut framed = Framed::new(&mut stream);
@@ -46,7 +48,11 @@ pub(super) async fn run(server: &Server, peer: NodeId, mut stream: BoxStream) {
         let answered = match request {
             Err(_idle) => break,
             Ok(Ok(None)) => break,
-            Ok(Ok(Some(request))) => answer(server, peer, request, &mut stream).await,
+            Ok(Ok(Some(request::Kind::Present(present)))) => presented(server, &mut acting, &present, &mut stream).await,
+            Ok(Ok(Some(request))) => {
+                let asks = acting.asks(&request, server.0.store.clock().now().secs());
+                answer(server, asks, request, &mut stream).await
+            }
             Ok(Err(failure)) => Err((failure, After::Close)),
         };
         let after = match answered {
@@ -108,6 +114,8 @@ async fn answer(server: &Server, peer: NodeId, request: request::Kind, stream: &
             store_shard::answer(server, peer, store, stream).await.map_err(|failure| (failure, After::Close))
         }
         request::Kind::StoreEnd(_) => Err((Failure::BadRequest("StoreEnd without Store"), After::Close)),
+        request::Kind::Present(_) => Err(keep(Failure::BadRequest("a delegation within a request"))),
+        request::Kind::Brief(_) => Err((Failure::BadRequest("this node is a provider, not a delegate"), After::Close)),
         request::Kind::Read(read) => read_shard::answer(server, peer, read, stream).await.map_err(keep),
         request::Kind::OpenDeal(open) => {
             let response = open_deal(server, peer, open).await.map_err(keep)?;
@@ -130,6 +138,18 @@ async fn answer(server: &Server, peer: NodeId, request: request::Kind, stream: &
             reply(server, stream, response).await.map_err(keep)
         }
     }
+}
+
+async fn presented(
+    server: &Server,
+    acting: &mut Acting,
+    present: &shard::Present,
+    stream: &mut BoxStream,
+) -> Result<(), (Failure, After)> {
+    let taken = acting.present(present, server.0.store.clock().now().secs());
+    taken.map_err(|failure| (failure, After::NextRequest))?;
+    let answer = response::Kind::Presented(shard::Presented {});
+    reply(server, stream, answer).await.map_err(|failure| (failure, After::NextRequest))
 }
 
 async fn open_deal(server: &Server, peer: NodeId, open: shard::OpenDeal) -> Result<response::Kind, Failure> {

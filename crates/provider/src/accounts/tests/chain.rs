@@ -141,7 +141,10 @@ fn redeem(state: &mut State, vouchers: &[SignedVoucher]) -> Result<(), Settlemen
     for signed in vouchers {
         let refused = |reason: &str| Err(SettlementError::Refused(reason.into()));
         let Some(channel) = state.channels.get_mut(&signed.voucher.channel) else { return refused("no channel") };
-        let signer = signed.signer(&CONTRACTS.channels_domain());
+        if signed.mandate.is_some() && vouchers.len() > 1 {
+            return refused("a call of its own is due under a mandate");
+        }
+        let signer = signed.giver(&CONTRACTS.channels_domain());
         if signer != Some(channel.signer) && signer != Some(channel.payer) {
             return refused("wrong signature");
         }

@@ -27,7 +27,7 @@ async fn without_terms_nothing_is_stored_and_what_was_there_before_goes_on() {
     let due: [request::Kind; 3] = [
         request::Kind::Commit(shard::Commit { deal_id: b(&deal.0), at_ms: 0 }),
         request::Kind::GetAccount(shard::GetAccount { deal_id: b(&deal.0), at_ms: 0 }),
-        request::Kind::Pay(shard::Pay { deal_id: b(&deal.0), cumulative: b(&[0; 16]), signature: b(&[0; 65]) }),
+        request::Kind::Pay(shard::Pay { deal_id: b(&deal.0), cumulative: b(&[0; 16]), signature: b(&[0; 65]), mandate: None }),
     ];
     for kind in due {
         assert_eq!(code(ask(&mut peer, kind).await), RefusalCode::AgreementDue);
@@ -155,7 +155,12 @@ async fn vouchers_count_once_for_their_channel_within_the_deposit() {
         ("of another channel", signed(Voucher { channel: ChannelId([1; 32]), ..voucher }, &domain, 4), RefusalCode::WrongVoucher),
         (
             "of another length",
-            request::Kind::Pay(shard::Pay { deal_id: deal_id.clone(), cumulative: b(&[0; 15]), signature: b(&[0; 65]) }),
+            request::Kind::Pay(shard::Pay {
+                deal_id: deal_id.clone(),
+                cumulative: b(&[0; 15]),
+                signature: b(&[0; 65]),
+                mandate: None,
+            }),
             RefusalCode::BadRequest,
         ),
         (

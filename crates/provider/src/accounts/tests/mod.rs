@@ -3,6 +3,7 @@
 pub(crate) mod chain;
 mod cheats;
 mod crash;
+mod delegate;
 mod life;
 mod random;
 mod windows;
