@@ -39,6 +39,9 @@ pub type Live<'a> = dyn Fn(&SegmentId, &ShardPlace) -> bool + Send + Sync + 'a;
 pub(crate) async fn run(inner: &Arc<Inner>, born_epoch: u64, live: &Live<'_>) -> CollectReport {
     let mut report = CollectReport::default();
     for node in inner.peers.known() {
+        if inner.peers.is_superseded() {
+            break; // what no catalog here knows may be in the later one
+        }
         if let Err(error) = provider(inner, node, born_epoch, live, &mut report).await {
             tracing::debug!(provider = %node, %error, "not collected");
             report.unreachable.push(node);

@@ -45,6 +45,7 @@ pub(crate) async fn places(inner: &Arc<Inner>, places: Vec<ShardPlace>) -> Vec<S
             deal_id: Bytes::copy_from_slice(deal.as_bytes()),
             roots: part.iter().map(|place| Bytes::copy_from_slice(place.root.as_bytes())).collect(),
             release: None,
+            writer_epoch: inner.writer_epoch,
         };
         match inner.peers.call(node, request::Kind::Delete(delete)).await {
             Ok(response::Kind::Deleted(_)) => Vec::new(),

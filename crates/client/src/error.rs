@@ -78,6 +78,9 @@ pub enum WriteError {
         /// What each failed provider said.
         reasons: String,
     },
+    /// A later catalog of this account writes.
+    #[error("a later catalog of this account has taken over: stop this gateway, and use the other one")]
+    Superseded,
     /// More segments than a blob may have.
     #[error("a blob has at most {0} segments")]
     TooLong(usize),

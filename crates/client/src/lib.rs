@@ -27,6 +27,7 @@ use std::time::{Duration, Instant};
 use cairn_market::Tier;
 use cairn_proto::Transport;
 use cairn_types::{BlobId, DataKeys, Rng};
+use futures::{StreamExt, stream};
 use tokio::sync::Semaphore;
 
 pub use cairn_coding::{BlobKind, Label, Manifest, ManifestError, SegmentManifest, ShardPlace, WrappedKey};
@@ -67,6 +68,7 @@ pub struct Parts {
 
 /// An answer of all candidates is trusted this long: less than the shortest rest of one that gave none.
 const ASKED_FOR: Duration = Duration::from_millis(500);
+const CLAIMS_AT_ONCE: usize = 32;
 
 /// One account's access to the network. Cheap to clone.
 #[derive(Clone)]
@@ -156,6 +158,23 @@ impl Client {
         status
     }
 
+    /// Whether a provider said that a later catalog of this account has taken over; then nothing is written, repaired or collected.
+    pub fn is_superseded(&self) -> bool {
+        self.0.peers.is_superseded()
+    }
+
+    /// Opens the deal with every provider that is known, so that none of them takes anything from an earlier catalog of this account any more,
+    /// and this one learns whether there is a later one. Those that do not answer are asked at their first use.
+    pub async fn claim(&self) {
+        let nodes = self.0.peers.known();
+        let asked = stream::iter(nodes).map(|node| async move {
+            if let Err(error) = self.0.peers.deal(node).await {
+                tracing::debug!(provider = %node, %error, "deal not opened yet");
+            }
+        });
+        asked.buffer_unordered(CLAIMS_AT_ONCE).collect::<()>().await;
+    }
+
     /// The tier that a new blob would get now; `None` with too few providers.
     pub fn tier(&self) -> Option<Tier> {
         self.0.tier(self.0.candidates().len())
@@ -168,7 +187,7 @@ impl Inner {
         Inner {
             uploads: Arc::new(Semaphore::new(config.uploads_max)),
             downloads: Arc::new(Semaphore::new(config.downloads_max)),
-            peers: peers::Peers::new(transport, keys.clone(), config.clone()),
+            peers: peers::Peers::new(transport, keys.clone(), config.clone(), writer_epoch),
             in_flight: in_flight::InFlight::default(),
             absent: repair::Absent::default(),
             asked: tokio::sync::Mutex::default(),
@@ -193,8 +212,11 @@ impl Inner {
     /// the others may have died with them, and the tier hangs on how many are left, those are asked first.
     ///
     /// # Errors
-    /// [`WriteError::NotEnoughProviders`].
+    /// [`WriteError::NotEnoughProviders`], [`WriteError::Superseded`].
     pub(crate) async fn tier_now(&self) -> Result<Tier, WriteError> {
+        if self.peers.is_superseded() {
+            return Err(WriteError::Superseded);
+        }
         let (candidates, resting) = self.peers.accepting();
         let whole = self.tier(candidates.len() + resting);
         let unsure = resting > 0
@@ -205,6 +227,9 @@ impl Inner {
                 self.peers.ask(self.candidates().into_iter().map(|candidate| candidate.node)).await;
                 *asked = Some(Instant::now());
             }
+        }
+        if self.peers.is_superseded() {
+            return Err(WriteError::Superseded);
         }
         let have = self.candidates().len();
         self.tier(have).ok_or_else(|| WriteError::NotEnoughProviders { have, need: upload::needed(self) })

@@ -3,6 +3,7 @@
 //! Never: written to disk; a deal is found again by its nonce. Limits: [`Config::idle_streams_max`] idle streams per provider.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -75,14 +76,19 @@ pub(crate) struct Peers {
     transport: Arc<dyn Transport>,
     keys: DataKeys,
     config: Config,
+    /// None below it writes under our deals once they were opened; 0: we do not write.
+    writer_epoch: u64,
+    /// A provider said that a later catalog of this account writes.
+    superseded: AtomicBool,
     map: Mutex<HashMap<NodeId, Peer>>,
     /// What is presented on each new stream, where we are a delegate.
     presents: Mutex<HashMap<NodeId, Present>>,
 }
 
 impl Peers {
-    pub fn new(transport: Arc<dyn Transport>, keys: DataKeys, config: Config) -> Self {
-        Peers { transport, keys, config, map: Mutex::default(), presents: Mutex::default() }
+    pub fn new(transport: Arc<dyn Transport>, keys: DataKeys, config: Config, writer_epoch: u64) -> Self {
+        let superseded = AtomicBool::new(false);
+        Peers { transport, keys, config, writer_epoch, superseded, map: Mutex::default(), presents: Mutex::default() }
     }
 
     fn with<T>(&self, node: NodeId, act: impl FnOnce(&mut Peer) -> T) -> T {
@@ -152,10 +158,25 @@ impl Peers {
             session = self.fresh_session(node).await?;
             answer = session.call(kind, self.config.call_timeout).await;
         }
-        if answer.is_ok() {
-            self.put_back(node, session);
+        match &answer {
+            Ok(_) => self.put_back(node, session),
+            Err(error) => self.heed(node, error),
         }
         answer
+    }
+
+    /// Remembers when a provider says that a later catalog of this account has taken over.
+    fn heed(&self, node: NodeId, error: &PeerError) {
+        if matches!(error, PeerError::Refused { code: RefusalCode::StaleWriter, .. })
+            && !self.superseded.swap(true, Ordering::Relaxed)
+        {
+            tracing::error!(provider = %node, %error, "a later catalog of this account writes: this one writes nothing more. Stop it, or recover anew");
+        }
+    }
+
+    /// Whether a later catalog of this account has taken over.
+    pub fn is_superseded(&self) -> bool {
+        self.superseded.load(Ordering::Relaxed)
     }
 
     /// The deal with `node`, opened at first use.
@@ -164,7 +185,11 @@ impl Peers {
             return Ok(deal);
         }
         let nonce = self.keys.deal_nonce(self.transport.local(), node);
-        let open = OpenDeal { nonce: Bytes::copy_from_slice(&nonce), space_len: self.config.deal_space_len };
+        let open = OpenDeal {
+            nonce: Bytes::copy_from_slice(&nonce),
+            space_len: self.config.deal_space_len,
+            writer_epoch: self.writer_epoch,
+        };
         match self.call(node, request::Kind::OpenDeal(open)).await? {
             response::Kind::Deal(deal) => {
                 let id = DealId::from_slice(&deal.deal_id).ok_or(PeerError::Unexpected)?;
@@ -196,6 +221,7 @@ impl Peers {
         if matches!(error, PeerError::GivenUp) {
             return;
         }
+        self.heed(node, error);
         let dropped = self.with(node, |peer| {
             peer.failures += 1;
             peer.failures_in_row = peer.failures_in_row.saturating_add(1);

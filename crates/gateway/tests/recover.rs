@@ -9,7 +9,7 @@ use std::path::Path;
 
 use cairn_gateway::objects::Objects;
 use cairn_gateway::objects::api::{
-    DeleteItem, KeyScope, ListVersionsRequest, ObjectMeta, PutRequest, Versioning, WriteConditions,
+    DeleteItem, KeyScope, ListVersionsRequest, ObjectError, ObjectMeta, PutRequest, Versioning, WriteConditions,
 };
 use cairn_gateway::objects::checkpoint::Part;
 use cairn_gateway::objects::recover::RecoverError;
@@ -206,5 +206,44 @@ async fn a_new_catalog_beside_an_old_network_collects_nothing_of_it() {
     assert_eq!(bytes_of(&seen(&objects).await), bytes_of(&before));
     let deleted = objects.delete_version("versioned", DeleteItem { key: "k".into(), ..DeleteItem::default() }, "ann").await;
     assert!(deleted.unwrap().delete_marker);
+    objects.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_old_gateway_that_comes_back_cannot_fork_the_catalog() {
+    let world = World::new(8);
+    let objects = world.open(quiet()).await;
+    fill(&objects).await;
+    objects.checkpoint_now().await.unwrap();
+    objects.stop().await;
+    drop(objects);
+    wait_for_end(world.dir.path()).await;
+    // Its machine is thought to be lost, and is not.
+    let old = world.dir.path().join("old");
+    std::fs::create_dir(&old).unwrap();
+    std::fs::rename(world.dir.path().join("catalog"), old.join("catalog")).unwrap();
+    world.recover(world.dir.path(), false).await.unwrap();
+    let objects = world.open(quiet()).await;
+    put(&objects, "plain", "since", &bytes(200_000, 9)).await.unwrap();
+    objects.delete("plain", "small", WriteConditions::default()).await.unwrap();
+    let (before, shards) = (seen(&objects).await, world.shards());
+
+    let back = world.open_in(&old, quiet()).await;
+    for key in ["late", "since"] {
+        match put(&back, "plain", key, &bytes(100_000, 1)).await {
+            Err(ObjectError::Unavailable(why) | ObjectError::NotEnoughProviders(why)) if why.contains("take") => {}
+            other => panic!("an earlier catalog wrote {key}: {other:?}"),
+        }
+    }
+    assert!(
+        matches!(put(&back, "plain", "later", &bytes(1, 1)).await, Err(ObjectError::Unavailable(why)) if why.contains("taken over"))
+    );
+    // It still lets go of what it knows, in its own catalog, and of nothing on the network.
+    back.delete("plain", "large", WriteConditions::default()).await.unwrap();
+    let report = back.collect_now().await;
+    assert_eq!(report.removed, 0, "{report:?}");
+    assert_eq!((seen(&objects).await, world.shards()), (before, shards));
+    back.stop().await;
+    put(&objects, "plain", "after", &bytes(100_000, 2)).await.expect("the later one writes on");
     objects.stop().await;
 }

@@ -9,6 +9,7 @@ use anyhow::{Context, Result};
 use cairn_client::{Client, FoundShard};
 use cairn_gateway::objects::recover::{self as gateway, Progress, RecoverError, Recovered, Source};
 use cairn_gateway::s3::S3Config;
+use cairn_types::Clock as _;
 use hyper::Method;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::{Value, json};
@@ -23,6 +24,7 @@ use crate::outcome::{ExitCode, coded, failure, say, say_json};
 use crate::role::gateway::open_client;
 use crate::role::{Membership, join};
 use crate::socket::json_request;
+use crate::world::SystemClock;
 
 /// No more providers come when none came for so long.
 const QUIET_FOR: Duration = Duration::from_secs(5);
@@ -127,6 +129,7 @@ async fn from_network(args: &args::Recover, home: &Home, client: &Client) -> Res
         node: home.node_key().id(),
         owner: &S3Config::default().account,
         allow_missing: args.allow_missing,
+        now: SystemClock.now(),
     };
     let progress = |progress: Progress| {
         let (message, done, all) = match progress {

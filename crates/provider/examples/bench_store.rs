@@ -151,7 +151,7 @@ async fn main() {
     let config = StoreConfig::new(dir.join("data"), vec![disk]);
     let store = Store::open(config, NodeKey::from_secret([2; 32]).id(), Arc::new(SystemClock), &CountingRng(AtomicU64::new(7)))
         .expect("a fresh directory");
-    let deal = store.open_deal(CLIENT, [0; 16], 1 << 40).await.expect("room").id;
+    let deal = store.open_deal(CLIENT, [0; 16], 1 << 40, 0).await.expect("room").id;
 
     let rest = bytes(1, SHARD_LEN);
     let shards: Vec<Sample> = (0..count).map(|seed| Sample::new(seed + 10, SHARD_LEN, &rest)).collect();

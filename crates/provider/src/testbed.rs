@@ -117,7 +117,7 @@ pub(crate) async fn eventually(what: &str, condition: impl Fn() -> bool) {
 }
 
 pub(crate) async fn open_deal(store: &Store) -> DealId {
-    store.open_deal(CLIENT, NONCE, 200 * MIB).await.expect("free space").id
+    store.open_deal(CLIENT, NONCE, 200 * MIB, 0).await.expect("free space").id
 }
 
 pub(crate) fn new_shard(deal: DealId, len_max: u64) -> NewShard {

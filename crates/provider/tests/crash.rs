@@ -160,7 +160,7 @@ fn kill_9_loses_no_acknowledged_shard_and_leaves_no_orphan() {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("threads");
     if let (Ok(dir), Ok(round)) = (std::env::var(DIR), std::env::var(ROUND)) {
         let store = open(Path::new(&dir));
-        let deal = runtime.block_on(store.open_deal(CLIENT, [0; 16], 8 << 30)).expect("room").id;
+        let deal = runtime.block_on(store.open_deal(CLIENT, [0; 16], 8 << 30, 0)).expect("room").id;
         return runtime.block_on(work(store, deal, round.parse::<u64>().expect("a number") * 1_000_000));
     }
     let dir = tempfile::tempdir().expect("a directory");
@@ -189,7 +189,7 @@ fn kill_9_loses_no_acknowledged_shard_and_leaves_no_orphan() {
             acked.remove(&shard_root(&shard(seed)));
         }
         let store = open(dir.path());
-        let deal = runtime.block_on(store.open_deal(CLIENT, [0; 16], 8 << 30)).expect("room").id;
+        let deal = runtime.block_on(store.open_deal(CLIENT, [0; 16], 8 << 30, 0)).expect("room").id;
         eprintln!("seed {seed}, round {round}: killed after {life_ms} ms, {} acknowledged shards", acked.len());
         collected_len += check(&store, deal, dir.path(), &acked);
     }

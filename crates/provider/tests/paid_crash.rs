@@ -158,7 +158,7 @@ impl Peer {
     }
 
     async fn deal(&mut self) -> DealId {
-        let open = shard::OpenDeal { nonce: b(&[0; 16]), space_len: 8 << 30 };
+        let open = shard::OpenDeal { nonce: b(&[0; 16]), space_len: 8 << 30, writer_epoch: 0 };
         let response::Kind::Deal(deal) = self.ask(request::Kind::OpenDeal(open)).await else { panic!("no deal") };
         DealId::from_slice(&deal.deal_id).expect("32 bytes")
     }
@@ -211,7 +211,7 @@ impl Peer {
         let tree = ReleaseTree::new([root]).expect("one");
         let signed = tree.release(CHANNEL, released_at.secs()).sign(&CONTRACTS.court_domain(), &wallet(4));
         let release = shard::Release { released_at_ms: released_at.0, signature: b(signed.signature.as_bytes()) };
-        let delete = shard::Delete { deal_id: b(&deal.0), roots: vec![b(&root.0)], release: Some(release) };
+        let delete = shard::Delete { deal_id: b(&deal.0), roots: vec![b(&root.0)], release: Some(release), writer_epoch: 0 };
         let deleted = self.ask(request::Kind::Delete(delete)).await;
         assert_eq!(deleted, response::Kind::Deleted(shard::Deleted { removed: 1 }));
     }

@@ -145,7 +145,7 @@ fn ask() -> Vec<u8> {
     let deal_id = Bytes::copy_from_slice(deal().as_bytes());
     let roots: Vec<Bytes> = (0..4).map(|name| Bytes::copy_from_slice(&root(name))).collect();
     let mut asked = vec![
-        Kind::OpenDeal(OpenDeal { nonce: Bytes::from_static(&NONCE), space_len: 1 << 20 }),
+        Kind::OpenDeal(OpenDeal { nonce: Bytes::from_static(&NONCE), space_len: 1 << 20, writer_epoch: 0 }),
         Kind::List(List { deal_id: deal_id.clone(), after: Bytes::new(), max: 40 }),
     ];
     for (at, root) in roots.iter().enumerate() {
@@ -153,7 +153,7 @@ fn ask() -> Vec<u8> {
             asked.push(Kind::Read(Read { deal_id: deal_id.clone(), root: root.clone(), offset, len, proof }));
         }
     }
-    asked.push(Kind::Delete(Delete { deal_id, roots, release: None }));
+    asked.push(Kind::Delete(Delete { deal_id, roots, release: None, writer_epoch: 0 }));
     let mut wire = Vec::new();
     let mut framed = Framed::new(futures::io::Cursor::new(&mut wire));
     for kind in asked {

@@ -90,7 +90,7 @@ fuzz_target!(|steps: Vec<Step>| {
     let provider = PROVIDER.get_or_init(|| Mutex::new(Provider::new(5)));
     let mut provider = provider.lock().unwrap_or_else(PoisonError::into_inner);
     let run = async {
-        let opened = provider.server.store().open_deal(CLIENT, [0; 16], 200 << 20).await;
+        let opened = provider.server.store().open_deal(CLIENT, [0; 16], 200 << 20, 0).await;
         opened.expect("a store with room");
         let stream = Framed::new(provider.connect(CLIENT));
         let mut session = Session { stream, provider: provider.key.id(), shards: Shards::new() };
@@ -173,7 +173,7 @@ impl Session {
 
     async fn open_deal(&mut self, nonce: u8, space_len: u64) -> Outcome {
         let nonce = [nonce % 4; 16];
-        let open = shard::OpenDeal { nonce: Bytes::copy_from_slice(&nonce), space_len };
+        let open = shard::OpenDeal { nonce: Bytes::copy_from_slice(&nonce), space_len, writer_epoch: 0 };
         match self.ask(request::Kind::OpenDeal(open)).await? {
             response::Kind::Deal(deal) => {
                 assert_eq!(deal.deal_id, deal_id(self.provider, CLIENT, &nonce).as_bytes());
@@ -272,7 +272,7 @@ impl Session {
     async fn delete(&mut self, deal: DealId, names: &[u8]) -> Outcome {
         let roots: Vec<ShardRoot> = names.iter().take(DELETE_ROOTS_MAX).map(|name| self.root(*name)).collect();
         let wire = roots.iter().map(|root| Bytes::copy_from_slice(root.as_bytes())).collect();
-        let delete = shard::Delete { deal_id: Bytes::copy_from_slice(deal.as_bytes()), roots: wire, release: None };
+        let delete = shard::Delete { deal_id: Bytes::copy_from_slice(deal.as_bytes()), roots: wire, release: None, writer_epoch: 0 };
         let expected = roots.iter().filter(|root| self.shards.remove(&(deal, **root)).is_some()).count();
         match self.ask(request::Kind::Delete(delete)).await? {
             response::Kind::Deleted(deleted) => assert_eq!(deleted.removed as usize, expected),

@@ -146,7 +146,7 @@ impl<'a> Client<'a> {
             paid: 0,
             shards: Vec::new(),
         };
-        let open = shard::OpenDeal { nonce: Bytes::from_static(&[1; 16]), space_len: 100 << 20 };
+        let open = shard::OpenDeal { nonce: Bytes::from_static(&[1; 16]), space_len: 100 << 20, writer_epoch: 0 };
         let response::Kind::Deal(deal) = client.ask(request::Kind::OpenDeal(open)).await else { panic!("a deal was due") };
         client.deal = DealId::from_slice(&deal.deal_id).expect("an id");
         let response::Kind::Offer(_) = client.ask(request::Kind::GetOffer(shard::GetOffer {})).await else { panic!("no offer") };
@@ -320,6 +320,7 @@ impl<'a> Client<'a> {
             deal_id: self.deal_id(),
             roots: roots.iter().map(|root| Bytes::copy_from_slice(root.as_bytes())).collect(),
             release: Some(shard::Release { released_at_ms: at.0, signature }),
+            writer_epoch: 0,
         };
         if let response::Kind::Deleted(deleted) = self.ask(request::Kind::Delete(delete)).await {
             let before = self.shards.len();

@@ -46,6 +46,7 @@ pub(super) async fn ask(inner: &Inner, pay: &Pay, account: &Account, mut roots: 
         deal_id: Bytes::copy_from_slice(account.deal.as_bytes()),
         roots: tree.shards().iter().map(|root| Bytes::copy_from_slice(root.as_bytes())).collect(),
         release: Some(Release { released_at_ms: at.0, signature: Bytes::copy_from_slice(signed.signature.as_bytes()) }),
+        writer_epoch: inner.writer_epoch,
     };
     match super::call(inner, account.node, request::Kind::Delete(delete)).await? {
         response::Kind::Deleted(_) => forget(account, tree.shards(), &starts, at),

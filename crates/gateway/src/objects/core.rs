@@ -173,7 +173,9 @@ pub(crate) fn key_at<'a>(rows: &impl Reads, bucket: &str, key: &'a str) -> Resul
 pub(crate) fn write_error(error: WriteError) -> ObjectError {
     match error {
         WriteError::NotEnoughProviders { .. } => ObjectError::NotEnoughProviders(error.to_string()),
-        WriteError::NotEnoughReceipts { .. } | WriteError::Stopped => ObjectError::Unavailable(error.to_string()),
+        WriteError::NotEnoughReceipts { .. } | WriteError::Stopped | WriteError::Superseded => {
+            ObjectError::Unavailable(error.to_string())
+        }
         WriteError::TooLong(_) => ObjectError::EntityTooLarge { max: super::limits::PUT_LEN_MAX },
     }
 }

@@ -169,6 +169,7 @@ impl Objects {
         tasks.spawn(packer::run(network.clone(), packing, entries));
         tasks.spawn(trash::run_trash(network.clone(), config.trash_in_flight, stop.clone()));
         tasks.spawn(trash::run_sweeper(network.clone(), stop.clone()));
+        tasks.spawn(repair::claim(network.clone(), stop.clone()));
         if config.repair_every_ms > 0 {
             tasks.spawn(repair::run(network.clone(), Duration::from_millis(config.repair_every_ms), stop.clone()));
         }

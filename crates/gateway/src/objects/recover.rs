@@ -14,7 +14,7 @@ use std::fs::File;
 use std::path::Path;
 
 use cairn_client::{BlobKind, Client, FoundShard};
-use cairn_types::NodeId;
+use cairn_types::{NodeId, UnixMs};
 use futures::{StreamExt, stream};
 use serde::Serialize;
 
@@ -109,6 +109,8 @@ pub struct Source<'a> {
     pub owner: &'a str,
     /// Leave out what cannot be read now instead of failing.
     pub allow_missing: bool,
+    /// The moment.
+    pub now: UnixMs,
 }
 
 /// What cannot be read now.
@@ -137,7 +139,9 @@ pub async fn recover(dir: &Path, source: Source<'_>, progress: &(dyn Fn(Progress
         return Err(RecoverError::Nothing { providers: source.providers });
     }
     let mut report = Recovered { shards: source.shards.len() as u64, ..Recovered::default() };
-    let last_epoch = source.shards.iter().map(|shard| shard.label.writer_epoch).max().unwrap_or_default();
+    let written = source.shards.iter().map(|shard| shard.label.writer_epoch).max().unwrap_or_default();
+    // The earlier catalog may have been opened since it last wrote; its epochs began at the clock and count its openings.
+    let last_epoch = written.max(source.now.0);
     let blobs = Blobs::assemble(source.shards);
     report.blobs = blobs.len() as u64;
 

@@ -22,6 +22,8 @@ use crate::catalog::table::{after_prefix, blob_row};
 
 /// Segments that are repaired in one round.
 const DUE_MAX: usize = 10_000;
+/// Providers that were found since are claimed after this long.
+const CLAIM_EVERY: Duration = Duration::from_secs(5);
 /// Segments repaired at the same time.
 const AT_ONCE: usize = 2;
 /// Manifests looked at in one go.
@@ -75,6 +77,16 @@ pub struct RepairReport {
     pub health: HealthReport,
 }
 
+/// Opens the deals of providers as they are found, so that an earlier catalog of this account is shut out, or this one learns that it is the
+/// earlier one; until `stop`.
+pub(super) async fn claim(network: Arc<Network>, stop: CancellationToken) {
+    while stop.run_until_cancelled(tokio::time::sleep(CLAIM_EVERY)).await.is_some() {
+        if stop.run_until_cancelled(network.client.claim()).await.is_none() || network.client.is_superseded() {
+            return;
+        }
+    }
+}
+
 /// Repairs now and then, until `stop`.
 pub(super) async fn run(network: Arc<Network>, every: Duration, stop: CancellationToken) {
     while stop.run_until_cancelled(tokio::time::sleep(every)).await.is_some() {
@@ -96,6 +108,9 @@ pub(super) async fn run(network: Arc<Network>, every: Duration, stop: Cancellati
 /// Asks all providers whether they are there, and repairs what is due.
 async fn round(network: &Arc<Network>) -> Result<RepairReport, ObjectError> {
     let _turn = network.repair_turn.acquire().await.map_err(|_| ObjectError::Stopping)?;
+    if network.client.is_superseded() {
+        return Err(ObjectError::Unavailable("a later catalog of this account has taken over".into()));
+    }
     network.client.check_providers(holders(network).await?).await;
     let (_, due) = survey(network).await?;
     let mut report = RepairReport::default();

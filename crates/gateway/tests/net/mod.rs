@@ -115,7 +115,12 @@ impl World {
 
     /// Opens the object store on this world's catalog; waits a moment for an earlier opening to let go of it.
     pub async fn open(&self, config: ObjectsConfig) -> Objects {
-        let catalog = self.catalog().await;
+        self.open_in(self.dir.path(), config).await
+    }
+
+    /// As [`World::open`], on a catalog elsewhere.
+    pub async fn open_in(&self, dir: &Path, config: ObjectsConfig) -> Objects {
+        let catalog = self.catalog(dir).await;
         let client = Client::new(Parts {
             transport: self.net.clone(),
             keys: self.phrase.data_keys(),
@@ -144,7 +149,8 @@ impl World {
             shards.extend(client.find(node).await.expect("it is up"));
             providers += 1;
         }
-        let source = Source { client: &client, shards, providers, node: self.net.local, owner: "owner", allow_missing };
+        let now = WallClock.now();
+        let source = Source { client: &client, shards, providers, node: self.net.local, owner: "owner", allow_missing, now };
         recover(dir, source, &|_| {}).await
     }
 
@@ -153,9 +159,9 @@ impl World {
         std::fs::remove_dir_all(self.dir.path().join("catalog")).expect("a catalog");
     }
 
-    async fn catalog(&self) -> Catalog {
+    async fn catalog(&self, dir: &Path) -> Catalog {
         for _ in 0..500 {
-            match Catalog::open(self.dir.path(), self.net.local) {
+            match Catalog::open(dir, self.net.local) {
                 Err(OpenError::Database { .. }) => tokio::time::sleep(Duration::from_millis(20)).await,
                 opened => return opened.expect("a catalog"),
             }

@@ -53,7 +53,7 @@ pub async fn run(
     let s3_config = S3Config { region: config.region.clone(), drain: DRAIN, ..S3Config::default() };
     let s3_endpoint = s3::Endpoint { url: format!("http://{s3_address}"), region: config.region.clone() };
     let endpoint = json!({"endpoint": s3_endpoint.url, "region": s3_endpoint.region});
-    let (about, about_network) = (About::new(Role::Gateway, &home), network.clone());
+    let (about, about_network, about_client) = (About::new(Role::Gateway, &home), network.clone(), client.clone());
     let native = Native {
         objects: objects.clone(),
         client: client.clone(),
@@ -63,6 +63,7 @@ pub async fn run(
         about: Arc::new(move || {
             let mut fields = about.fields(&about_network);
             fields.insert("s3".into(), endpoint.clone());
+            fields.insert("superseded".into(), about_client.is_superseded().into());
             fields
         }),
     };

@@ -88,6 +88,7 @@ impl From<AccountError> for Failure {
 fn store_code(error: &StoreError) -> RefusalCode {
     match error {
         StoreError::UnknownDeal(_) => RefusalCode::UnknownDeal,
+        StoreError::StaleWriter { .. } => RefusalCode::StaleWriter,
         StoreError::DealEnded(_) => RefusalCode::DealEnded,
         StoreError::DealFull { .. } => RefusalCode::DealFull,
         StoreError::TooManyDeals(_) | StoreError::OverQuota { .. } => RefusalCode::OverQuota,

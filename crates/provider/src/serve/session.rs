@@ -157,7 +157,7 @@ async fn open_deal(server: &Server, peer: NodeId, open: shard::OpenDeal) -> Resu
     if *server.0.stopping.borrow() {
         return Err(Failure::Stopping);
     }
-    let deal = server.0.store.open_deal(peer, nonce, open.space_len).await?;
+    let deal = server.0.store.open_deal(peer, nonce, open.space_len, open.writer_epoch).await?;
     Ok(response::Kind::Deal(shard::Deal {
         deal_id: Bytes::copy_from_slice(deal.id.as_bytes()),
         space_len: deal.space_len,
@@ -171,6 +171,7 @@ async fn delete_shards(server: &Server, peer: NodeId, delete: shard::Delete) -> 
         return Err(Failure::BadRequest("too many roots in one Delete"));
     }
     let roots: Vec<ShardRoot> = delete.roots.iter().map(|root| root_of(root)).collect::<Result<_, _>>()?;
+    server.0.store.check_writer(peer, deal, delete.writer_epoch)?;
     let removed = match &server.0.accounts {
         Some(accounts) => accounts.delete(peer, deal, roots, delete.release).await?,
         None => server.0.store.delete(peer, deal, &roots).await?,

@@ -70,7 +70,7 @@ pub(crate) fn b(bytes: &[u8]) -> Bytes {
 }
 
 async fn deal(peer: &mut Peer) -> DealId {
-    let open = shard::OpenDeal { nonce: b(&NONCE), space_len: 100 * MIB };
+    let open = shard::OpenDeal { nonce: b(&NONCE), space_len: 100 * MIB, writer_epoch: 0 };
     match ask(peer, request::Kind::OpenDeal(open)).await {
         response::Kind::Deal(deal) => DealId::from_slice(&deal.deal_id).expect("32 bytes"),
         other => panic!("no deal: {other:?}"),
@@ -173,7 +173,12 @@ async fn one_stream_stores_reads_lists_and_deletes() {
     }
     assert_eq!(listed, stored.iter().map(|(root, _)| *root).collect::<Vec<_>>());
 
-    let delete = shard::Delete { deal_id: b(&deal.0), roots: listed.iter().map(|root| b(&root.0)).collect(), release: None };
+    let delete = shard::Delete {
+        deal_id: b(&deal.0),
+        roots: listed.iter().map(|root| b(&root.0)).collect(),
+        release: None,
+        writer_epoch: 0,
+    };
     let deleted = ask(&mut peer, request::Kind::Delete(delete)).await;
     assert_eq!(deleted, response::Kind::Deleted(shard::Deleted { removed: 6 }));
     assert_eq!(code(ask(&mut peer, read(deal, last, 0, 1, false)).await), RefusalCode::NotFound);
@@ -292,10 +297,12 @@ async fn bad_reads_lists_and_deletes_are_refused_and_the_stream_goes_on() {
     let data = seeded(1, 5 * FRAME_LEN);
     let root = put_ok(&server, &mut peer, deal_id, &data).await.root;
     let (len, frame) = (data.len() as u64, FRAME_LEN as u64);
-    let delete = |id: &[u8], roots: Vec<Bytes>| request::Kind::Delete(shard::Delete { deal_id: b(id), roots, release: None });
+    let delete = |id: &[u8], roots: Vec<Bytes>| {
+        request::Kind::Delete(shard::Delete { deal_id: b(id), roots, release: None, writer_epoch: 0 })
+    };
     let list =
         |deal_id: &[u8], after: &[u8]| request::Kind::List(shard::List { deal_id: b(deal_id), after: b(after), max: u32::MAX });
-    let bad_nonce = request::Kind::OpenDeal(shard::OpenDeal { nonce: b(&[1; 15]), space_len: 1 });
+    let bad_nonce = request::Kind::OpenDeal(shard::OpenDeal { nonce: b(&[1; 15]), space_len: 1, writer_epoch: 0 });
     let cases = [
         (read(deal_id, root, 0, len + 1, false), RefusalCode::BadRequest),
         (read(deal_id, root, len + 1, 0, false), RefusalCode::BadRequest),
@@ -451,11 +458,11 @@ fn hostile_bytes() -> impl Strategy<Value = Vec<u8>> {
         (0u8..6, field.clone(), field, any::<u64>(), any::<u64>(), any::<bool>()).prop_map(|(kind, one, two, x, y, flag)| {
             let (one, two) = (Bytes::from(one), Bytes::from(two));
             let kind = match kind {
-                0 => request::Kind::OpenDeal(shard::OpenDeal { nonce: one, space_len: x }),
+                0 => request::Kind::OpenDeal(shard::OpenDeal { nonce: one, space_len: x, writer_epoch: 0 }),
                 1 => request::Kind::Store(shard::Store { deal_id: one, segment_id: two, writer_epoch: x, len_max: y }),
                 2 => request::Kind::StoreEnd(shard::StoreEnd { root: one, len: x, label: two }),
                 3 => request::Kind::Read(shard::Read { deal_id: one, root: two, offset: x, len: y, proof: flag }),
-                4 => request::Kind::Delete(shard::Delete { deal_id: one, roots: vec![two], release: None }),
+                4 => request::Kind::Delete(shard::Delete { deal_id: one, roots: vec![two], release: None, writer_epoch: 0 }),
                 _ => request::Kind::List(shard::List { deal_id: one, after: two, max: x as u32 }),
             };
             let message = prost::Message::encode_to_vec(&Request { kind: Some(kind) });

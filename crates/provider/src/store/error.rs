@@ -125,6 +125,14 @@ pub enum StoreError {
     /// No such deal, or another client's.
     #[error("deal {0} is unknown here; open it again")]
     UnknownDeal(DealId),
+    /// A later catalog of the same account writes here.
+    #[error("writer epoch {writer_epoch} is over: a catalog of epoch {fence} has taken this deal over")]
+    StaleWriter {
+        /// Who asks.
+        writer_epoch: u64,
+        /// Who may.
+        fence: u64,
+    },
     /// Its time is over.
     #[error("deal {0} has ended; open it again to store more")]
     DealEnded(DealId),

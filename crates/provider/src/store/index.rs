@@ -281,6 +281,7 @@ impl Batch {
         value.extend_from_slice(&row.nonce);
         value.extend_from_slice(&row.space_len.to_be_bytes());
         value.extend_from_slice(&row.valid_until.0.to_be_bytes());
+        value.extend_from_slice(&row.fence.to_be_bytes());
         self.0.put([&[DEAL][..], deal.as_bytes()].concat(), value);
     }
 

@@ -210,18 +210,31 @@ impl Store {
         self.0.node
     }
 
-    /// Opens or renews the deal that `client` names by `nonce`, granting `space_len` bytes or what is free.
+    /// Opens or renews the deal that `client` names by `nonce`, granting `space_len` bytes or what is free. From then on no writer of an
+    /// epoch below `writer_epoch` stores or deletes under it.
     ///
     /// # Errors
-    /// [`StoreError::TooManyDeals`], [`StoreError::OverQuota`] when nothing is free, [`StoreError::ReadOnly`].
-    pub async fn open_deal(&self, client: NodeId, nonce: [u8; 16], space_len: u64) -> Result<Deal, StoreError> {
+    /// [`StoreError::TooManyDeals`], [`StoreError::OverQuota`] when nothing is free, [`StoreError::ReadOnly`], and
+    /// [`StoreError::StaleWriter`] when a later writer has opened it; `writer_epoch` 0 is nobody's and is not refused.
+    pub async fn open_deal(
+        &self,
+        client: NodeId,
+        nonce: [u8; 16],
+        space_len: u64,
+        writer_epoch: u64,
+    ) -> Result<Deal, StoreError> {
         let _one_at_a_time = self.0.opening.lock().await;
         let id = deal_id(self.0.node, client, &nonce);
         let old = self.0.deals.get(&id, client).ok();
         let taken_len = self.0.deals.taken_len(&id);
         let free_len = self.0.free_len();
         let space_len = space_len.min(taken_len.saturating_add(free_len).max(old.map_or(0, |old| old.space_len)));
-        let row = DealRow { client, nonce, space_len, valid_until: self.0.clock.now().plus_ms(DEAL_VALID_MS) };
+        let fence = old.map_or(0, |old| old.fence);
+        if writer_epoch != 0 && writer_epoch < fence {
+            return Err(StoreError::StaleWriter { writer_epoch, fence });
+        }
+        let valid_until = self.0.clock.now().plus_ms(DEAL_VALID_MS);
+        let row = DealRow { client, nonce, space_len, valid_until, fence: fence.max(writer_epoch) };
         if old.is_none() {
             if space_len == 0 {
                 return Err(StoreError::OverQuota { need_len: 1, free_len });
@@ -253,7 +266,7 @@ impl Store {
             return Err(StoreError::BadLength { len: shard.len_max, max: SHARD_LEN_MAX });
         }
         let need_len = footprint_len(shard.len_max, LABEL_LEN_MAX as u64);
-        self.0.deals.reserve(&shard.deal, client, need_len, self.0.clock.now())?;
+        self.0.deals.reserve(&shard.deal, (client, shard.writer_epoch), need_len, self.0.clock.now())?;
         let disk = self.0.reserve_disk(need_len).inspect_err(|_| self.0.deals.release(&shard.deal, need_len))?;
         let reservation = Reservation { disk, deals: self.0.deals.clone(), deal: shard.deal, len: need_len };
         Ok(ShardWriter::new(self.0.clone(), Stage::new(reservation, shard.len_max), shard.segment, shard.writer_epoch))
@@ -275,6 +288,14 @@ impl Store {
             }
         }
         Err(failed.unwrap_or(StoreError::NotFound(root)))
+    }
+
+    /// Whether a writer of this epoch may still change what lies under a deal of `client`; 0 is not checked.
+    ///
+    /// # Errors
+    /// [`StoreError::UnknownDeal`], [`StoreError::StaleWriter`].
+    pub fn check_writer(&self, client: NodeId, deal: DealId, writer_epoch: u64) -> Result<(), StoreError> {
+        if writer_epoch == 0 { Ok(()) } else { self.0.deals.check_writer(&deal, client, writer_epoch) }
     }
 
     /// Removes shards of `client` and returns how many were there. Their blocks are free soon after.

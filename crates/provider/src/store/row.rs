@@ -82,6 +82,8 @@ pub(crate) struct DealRow {
     pub nonce: [u8; 16],
     pub space_len: u64,
     pub valid_until: UnixMs,
+    /// No writer of an earlier epoch stores or deletes.
+    pub fence: u64,
 }
 
 /// Identity of the disk, to notice an index that was moved.
@@ -186,6 +188,8 @@ pub(super) fn decode_deal(key: &[u8], value: &[u8]) -> Result<(DealId, DealRow),
         nonce: value.array()?,
         space_len: value.u64()?,
         valid_until: UnixMs(value.u64()?),
+        // Rows of before there were fences have none.
+        fence: if value.0.is_empty() { 0 } else { value.u64()? },
     };
     Ok((deal, row))
 }

@@ -17,6 +17,27 @@ use crate::testbed::*;
 const SIZES: [usize; 8] = [1, 2048, 16 * 1024, 16 * 1024 + 1, FRAME_LEN, FRAME_LEN + 1, 4 * FRAME_LEN, 11 * FRAME_LEN - 5];
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_later_writer_shuts_earlier_ones_out_for_good() {
+    let bed = Bed::new(2);
+    let begin = |store: &Store, deal: DealId, writer_epoch: u64| {
+        store.begin(CLIENT, NewShard { deal, segment: SegmentId([9; 16]), writer_epoch, len_max: 10 }).map(drop)
+    };
+    let stale = |writer_epoch: u64| StoreError::StaleWriter { writer_epoch, fence: 7 };
+    {
+        let store = bed.open().expect("fresh directories");
+        let deal = store.open_deal(CLIENT, NONCE, 200 * MIB, 5).await.expect("room").id;
+        begin(&store, deal, 5).expect("the only writer");
+        store.open_deal(CLIENT, NONCE, 200 * MIB, 7).await.expect("a later one");
+        assert_eq!(begin(&store, deal, 6), Err(stale(6)));
+        assert_eq!(store.open_deal(CLIENT, NONCE, 200 * MIB, 6).await, Err(stale(6)));
+    }
+    let store = bed.open().expect("its own directories");
+    let deal = store.open_deal(CLIENT, NONCE, 200 * MIB, 0).await.expect("who writes nothing may look").id;
+    assert_eq!(store.check_writer(CLIENT, deal, 6), Err(stale(6)), "after a restart too");
+    assert_eq!((begin(&store, deal, 7), store.check_writer(CLIENT, deal, 0)), (Ok(()), Ok(())));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn shards_come_back_after_a_restart() {
     let bed = Bed::new(2);
     let mut roots = Vec::new();
@@ -308,13 +329,13 @@ async fn quota_reserve_and_deal_hold_against_what_is_only_announced() {
     assert_eq!(store.status().deals[0].space_len, 10 * MIB, "no more is granted than is free");
     let first = store.begin(CLIENT, new_shard(deal, 6 * MIB)).expect("room");
     assert!(matches!(store.begin(CLIENT, new_shard(deal, 6 * MIB)), Err(StoreError::DealFull { .. })));
-    let other = store.open_deal(OTHER_CLIENT, NONCE, 10 * MIB).await.expect("room").id;
+    let other = store.open_deal(OTHER_CLIENT, NONCE, 10 * MIB, 0).await.expect("room").id;
     assert!(
         matches!(store.begin(OTHER_CLIENT, new_shard(other, 5 * MIB)), Err(StoreError::DealFull { .. })),
         "granted what was free"
     );
     drop(first);
-    let other_again = store.open_deal(OTHER_CLIENT, NONCE, 10 * MIB).await.expect("room");
+    let other_again = store.open_deal(OTHER_CLIENT, NONCE, 10 * MIB, 0).await.expect("room");
     assert_eq!((other_again.id, other_again.space_len), (other, 10 * MIB));
     let _first = store.begin(CLIENT, new_shard(deal, 6 * MIB)).expect("room");
     assert!(matches!(store.begin(OTHER_CLIENT, new_shard(other, 6 * MIB)), Err(StoreError::OverQuota { .. })));
@@ -337,12 +358,12 @@ async fn deals_are_named_by_client_and_nonce_and_bounded() {
     put(&store, deal, b"kept").await.expect("room");
     for nonce in 1..=2 {
         bed.clock.0.fetch_add(1, Ordering::SeqCst);
-        store.open_deal(CLIENT, [nonce; 16], MIB).await.expect("within the limit");
+        store.open_deal(CLIENT, [nonce; 16], MIB, 0).await.expect("within the limit");
     }
-    assert_eq!(store.open_deal(CLIENT, [3; 16], MIB).await, Err(StoreError::TooManyDeals(3)));
+    assert_eq!(store.open_deal(CLIENT, [3; 16], MIB, 0).await, Err(StoreError::TooManyDeals(3)));
     for nonce in 1..=3 {
         bed.clock.0.fetch_add(1, Ordering::SeqCst);
-        store.open_deal(OTHER_CLIENT, [nonce; 16], MIB).await.expect("unused deals make room");
+        store.open_deal(OTHER_CLIENT, [nonce; 16], MIB, 0).await.expect("unused deals make room");
     }
     let ids: Vec<DealId> = store.status().deals.iter().map(|deal| deal.id).collect();
     assert!(ids.len() == 4 && ids.contains(&deal), "a deal with shards stays");

@@ -99,7 +99,7 @@ async fn agreements_that_are_not_as_they_should_be_are_refused() {
     assert!(serving.accounts.list().expect("none").is_empty());
     client.agree(good.clone()).await.expect("good");
     // The same channel for a second deal.
-    let open = shard::OpenDeal { nonce: b(&[2; 16]), space_len: MIB };
+    let open = shard::OpenDeal { nonce: b(&[2; 16]), space_len: MIB, writer_epoch: 0 };
     let response::Kind::Deal(second) = ask(&mut client.peer, request::Kind::OpenDeal(open)).await else { panic!("no deal") };
     let deal = DealId::from_slice(&second.deal_id).expect("32 bytes");
     assert_eq!(client.agree(Agreement { deal, ..good }).await.map(|_| ()), Err(RefusalCode::WrongAgreement));

@@ -81,7 +81,7 @@ async fn a_delegate_reads_has_committed_and_pays_and_does_nothing_else() {
     // What only the client may.
     let list = shard::List { deal_id: b(&deal.0), after: Bytes::new(), max: 1 };
     assert_eq!(code(ask(&mut acting.peer, request::Kind::List(list)).await), RefusalCode::UnknownDeal);
-    let delete = shard::Delete { deal_id: b(&deal.0), roots: vec![b(&shard_root(&data).0)], release: None };
+    let delete = shard::Delete { deal_id: b(&deal.0), roots: vec![b(&shard_root(&data).0)], release: None, writer_epoch: 0 };
     assert_eq!(code(ask(&mut acting.peer, request::Kind::Delete(delete)).await), RefusalCode::UnknownDeal);
     // Vouchers: within a mandate of the channel's signer that lasts, and no others.
     let max = owed + 1000;

@@ -124,7 +124,7 @@ impl PaidBed {
 }
 
 pub(crate) async fn open_deal(peer: &mut Peer) -> DealId {
-    let open = shard::OpenDeal { nonce: b(&NONCE), space_len: 200 * MIB };
+    let open = shard::OpenDeal { nonce: b(&NONCE), space_len: 200 * MIB, writer_epoch: 0 };
     match ask(peer, request::Kind::OpenDeal(open)).await {
         response::Kind::Deal(deal) => DealId::from_slice(&deal.deal_id).expect("32 bytes"),
         other => panic!("no deal: {other:?}"),
@@ -219,7 +219,12 @@ impl Client {
     }
 
     pub async fn delete(&mut self, roots: &[ShardRoot], release: Option<shard::Release>) -> Answer<u32> {
-        let delete = shard::Delete { deal_id: b(&self.deal.0), roots: roots.iter().map(|root| b(&root.0)).collect(), release };
+        let delete = shard::Delete {
+            deal_id: b(&self.deal.0),
+            roots: roots.iter().map(|root| b(&root.0)).collect(),
+            release,
+            writer_epoch: 0,
+        };
         match ask(&mut self.peer, request::Kind::Delete(delete)).await {
             response::Kind::Deleted(deleted) => Ok(deleted.removed),
             other => Err(code(other)),

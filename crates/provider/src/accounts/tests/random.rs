@@ -203,8 +203,8 @@ fn hostile() -> impl Strategy<Value = Vec<u8>> {
                 2 => request::Kind::Commit(shard::Commit { deal_id, at_ms: x }),
                 3 => request::Kind::Pay(shard::Pay { deal_id, cumulative: two, signature: three, mandate: None }),
                 4 => request::Kind::GetAccount(shard::GetAccount { deal_id, at_ms: x }),
-                5 => request::Kind::Delete(shard::Delete { deal_id, roots: vec![two.clone(), two], release }),
-                _ => request::Kind::Delete(shard::Delete { deal_id, roots: vec![], release }),
+                5 => request::Kind::Delete(shard::Delete { deal_id, roots: vec![two.clone(), two], release, writer_epoch: 0 }),
+                _ => request::Kind::Delete(shard::Delete { deal_id, roots: vec![], release, writer_epoch: x }),
             };
             prost::Message::encode_to_vec(&shard::Request { kind: Some(kind) })
         },
