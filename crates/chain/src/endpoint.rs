@@ -2,7 +2,7 @@
 //!
 //! Everything asked here may be asked twice: reads change nothing, and a raw transaction is the same transaction however often it is sent.
 //! Never: waits without an end, believes an answer that contradicts its question, or goes on with another chain.
-//! Limits: [`EndpointConfig`], [`ANSWER_LEN_MAX`]. `http` only: TLS ends in a local proxy.
+//! Limits: [`EndpointConfig`], [`ANSWER_LEN_MAX`]. Over `https` the certificates are those of the system, or of `SSL_CERT_FILE`.
 
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -10,12 +10,15 @@ use std::time::{Duration, Instant};
 use alloy_primitives::{B256, Bytes};
 use http::{Method, Request, StatusCode, Uri, header};
 use http_body_util::{BodyExt, Full, Limited};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
+use tokio_rustls::rustls::crypto::aws_lc_rs;
+use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
 /// Bytes of one answer.
 pub const ANSWER_LEN_MAX: usize = 32 << 20;
@@ -27,7 +30,7 @@ const DATA_LEN_MAX: usize = 4096;
 /// How a node is asked.
 #[derive(Debug, Clone)]
 pub struct EndpointConfig {
-    /// `http://host:port/path`.
+    /// `http://host:port/path`, or `https`.
     pub url: String,
     /// The chain that must be there.
     pub chain_id: u64,
@@ -62,8 +65,16 @@ impl EndpointConfig {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum EndpointError {
     /// The URL is not one that we can ask.
-    #[error("{0:?} is not an http URL; for https, let a local proxy end TLS")]
+    #[error("{0:?} is no http or https URL")]
     Url(String),
+    /// The system has no certificates to know an https node by.
+    #[error("no certificates to know {url} by ({reason}): install ca-certificates, or name a file in SSL_CERT_FILE")]
+    Certificates {
+        /// Which node.
+        url: String,
+        /// What is wrong with them.
+        reason: String,
+    },
     /// No connection, or it broke.
     #[error("the chain's node at {url} cannot be reached: {reason}")]
     Unreachable {
@@ -133,6 +144,7 @@ impl EndpointError {
             EndpointError::Unreachable { .. } | EndpointError::Timeout(_) | EndpointError::RateLimited(_) => true,
             EndpointError::Status(status) => *status >= 500,
             EndpointError::Url(_)
+            | EndpointError::Certificates { .. }
             | EndpointError::Wrong { .. }
             | EndpointError::Refused { .. }
             | EndpointError::OtherChain { .. }
@@ -140,6 +152,16 @@ impl EndpointError {
             | EndpointError::CoolingDown(_) => false,
         }
     }
+}
+
+/// An error with what it comes from: of a connection that fails the outermost says little.
+fn with_sources(error: &dyn std::error::Error) -> String {
+    let sources = std::iter::successors(error.source(), |error| error.source());
+    sources.fold(error.to_string(), |text, source| format!("{text}: {source}")).chars().take(REASON_LEN_MAX).collect()
+}
+
+fn shown(url: &str) -> String {
+    url.chars().take(REASON_LEN_MAX).collect()
 }
 
 /// A node. Cheap to clone.
@@ -151,7 +173,7 @@ pub struct Endpoint {
 struct Inner {
     config: EndpointConfig,
     uri: Uri,
-    client: Client<HttpConnector, Full<bytes::Bytes>>,
+    client: Client<HttpsConnector<HttpConnector>, Full<bytes::Bytes>>,
     breaker: Mutex<Breaker>,
 }
 
@@ -179,16 +201,35 @@ impl Endpoint {
     /// A node; nothing is asked yet.
     ///
     /// # Errors
-    /// [`EndpointError::Url`].
+    /// [`EndpointError::Url`], [`EndpointError::Certificates`].
     pub fn new(config: EndpointConfig) -> Result<Endpoint, EndpointError> {
-        let wrong = || EndpointError::Url(config.url.chars().take(REASON_LEN_MAX).collect());
+        let mut roots = RootCertStore::empty();
+        if config.url.starts_with("https:") {
+            let found = rustls_native_certs::load_native_certs();
+            if roots.add_parsable_certificates(found.certs).0 == 0 {
+                let reason = found.errors.first().map_or_else(|| "there are none".to_owned(), ToString::to_string);
+                return Err(EndpointError::Certificates { url: shown(&config.url), reason });
+            }
+        }
+        Endpoint::trusting(config, roots)
+    }
+
+    /// As [`Endpoint::new`], for a node whose certificate is signed by one of `roots`.
+    fn trusting(config: EndpointConfig, roots: RootCertStore) -> Result<Endpoint, EndpointError> {
+        let wrong = || EndpointError::Url(shown(&config.url));
         let uri: Uri = config.url.parse().map_err(|_| wrong())?;
-        if uri.scheme_str() != Some("http") || uri.host().is_none() {
+        if !matches!(uri.scheme_str(), Some("http" | "https")) || uri.host().is_none() {
             return Err(wrong());
         }
         let mut connector = HttpConnector::new();
+        connector.enforce_http(false);
         connector.set_nodelay(true);
         connector.set_connect_timeout(Some(config.try_time));
+        let tls = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()));
+        let tls = tls.with_safe_default_protocol_versions().expect("the provider has the usual versions");
+        let tls = tls.with_root_certificates(roots).with_no_client_auth();
+        let connector =
+            HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1().wrap_connector(connector);
         let client = Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(Duration::from_secs(5))
@@ -248,7 +289,7 @@ impl Endpoint {
         let unreachable = |reason: String| EndpointError::Unreachable { url: config.url.clone(), reason };
         let request = Request::builder().method(Method::POST).uri(uri.clone()).header(header::CONTENT_TYPE, "application/json");
         let request = request.body(Full::new(body)).map_err(|error| wrong(error.to_string()))?;
-        let response = client.request(request).await.map_err(|error| unreachable(error.to_string()))?;
+        let response = client.request(request).await.map_err(|error| unreachable(with_sources(&error)))?;
         let status = response.status();
         let read = Limited::new(response.into_body(), ANSWER_LEN_MAX).collect().await;
         if status == StatusCode::TOO_MANY_REQUESTS {
@@ -306,14 +347,61 @@ impl Endpoint {
 
 #[cfg(test)]
 mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
     use super::*;
 
     #[test]
     fn only_http_urls_are_asked() {
-        for url in ["", "localhost:8545", "https://node.example", "ftp://node.example", "http://", "/path"] {
+        for url in ["", "localhost:8545", "ftp://node.example", "http://", "/path"] {
             assert!(matches!(Endpoint::new(EndpointConfig::new(url, 1)), Err(EndpointError::Url(_))), "{url}");
         }
+        assert!(Endpoint::trusting(EndpointConfig::new("https://node.example", 1), RootCertStore::empty()).is_ok());
         assert!(Endpoint::new(EndpointConfig::new("http://127.0.0.1:8545/key", 1)).is_ok());
+    }
+
+    /// Answers one request of each connection over TLS with chain id 7.
+    async fn secured() -> (std::net::SocketAddr, RootCertStore) {
+        let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).expect("a pair");
+        let mut roots = RootCertStore::empty();
+        roots.add(made.cert.der().clone()).expect("a certificate");
+        let key = tokio_rustls::rustls::pki_types::PrivateKeyDer::try_from(made.key_pair.serialize_der()).expect("a key");
+        let server = tokio_rustls::rustls::ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()));
+        let server = server.with_safe_default_protocol_versions().expect("versions").with_no_client_auth();
+        let server = server.with_single_cert(vec![made.cert.der().clone()], key).expect("a pair");
+        let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(server));
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("an address");
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let Ok(mut stream) = acceptor.accept(stream).await else { continue };
+                let body = r#"{"jsonrpc":"2.0","id":1,"result":"0x7"}"#;
+                let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}", body.len());
+                let _ = stream.read(&mut [0; 4096]).await;
+                let _ = stream.write_all(answer.as_bytes()).await;
+                let _ = stream.shutdown().await;
+            }
+        });
+        (address, roots)
+    }
+
+    #[tokio::test]
+    async fn over_tls_a_node_is_asked_if_its_certificate_is_known() {
+        let (address, roots) = secured().await;
+        let quick =
+            |name: &str| EndpointConfig { tries_max: 1, ..EndpointConfig::new(format!("https://{name}:{}", address.port()), 7) };
+        let node = Endpoint::trusting(quick("localhost"), roots.clone()).expect("a URL");
+        let asked: String = node.ask("eth_chainId", json!([])).await.expect("its certificate is known");
+        assert_eq!(asked, "0x7");
+        let unknown = Endpoint::trusting(quick("localhost"), RootCertStore::empty()).expect("a URL");
+        let other_name = Endpoint::trusting(quick("127.0.0.1"), roots).expect("a URL");
+        for node in [unknown, other_name] {
+            let refused = node.ask::<String>("eth_chainId", json!([])).await;
+            assert!(
+                matches!(&refused, Err(EndpointError::Unreachable { reason, .. }) if reason.contains("certificate")),
+                "{refused:?}"
+            );
+        }
     }
 
     #[tokio::test]

@@ -101,6 +101,11 @@ fn show(answer: &Value) {
         ));
         say(format_args!("  redundancy {}", text(&answer["tier"]["redundancy"])));
     }
+    if answer["superseded"] == true {
+        say(
+            "  SUPERSEDED: a later catalog of this account writes; this gateway changes nothing more. Stop it and use the other one",
+        );
+    }
     if answer["role"] == "gateway" {
         for provider in answer["providers"].as_array().into_iter().flatten() {
             let state = if provider["usable"] == true { "usable" } else { "not usable" };

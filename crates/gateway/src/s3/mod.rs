@@ -32,10 +32,12 @@ mod sse;
 mod stall;
 mod sts;
 mod tags;
+mod tls;
 mod witness;
 
 pub use presign::{Endpoint, Link};
 pub use server::{LOG_DIRECTIVE, S3Config, ServeError, router, serve, serve_router};
+pub use tls::{Tls, TlsError};
 
 use async_trait::async_trait;
 use s3s::dto::*;

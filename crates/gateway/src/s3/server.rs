@@ -1,20 +1,22 @@
-//! Server: HTTP/1.1 over TCP in front of the S3 service, with limits and an orderly end.
+//! Server: HTTP/1.1 over TCP, and HTTP/1.1 and HTTP/2 over TLS, in front of the S3 service, with limits and an orderly end.
 //!
 //! Never: a socket without `TCP_NODELAY` (Nagle and delayed acknowledgements cost 40 ms a small GET), the S3 library without
 //! its signature check. Limits: [`S3Config`].
 
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use http::HeaderValue;
-use hyper::server::conn::http1;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use http::{HeaderValue, Uri, header};
+use hyper::server::conn::{http1, http2};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use s3s::config::StaticConfigProvider;
 use s3s::host::SingleDomain;
 use s3s::service::S3ServiceBuilder;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
@@ -26,6 +28,7 @@ use super::cors::Cors;
 use super::front::Front;
 use super::stall::GuardedIo;
 use super::sts::Sts;
+use super::tls::{H2, Tls};
 use crate::objects::Objects;
 use crate::objects::limits;
 
@@ -44,6 +47,12 @@ pub(super) struct PeerAddress(pub(super) SocketAddr);
 
 /// Bytes a connection may hold in each direction.
 const CONNECTION_BUFFER_LEN: usize = 256 << 10;
+/// Requests at once on one HTTP/2 connection.
+const STREAMS_MAX: u32 = 64;
+/// Bytes of one HTTP/2 request's body that may come unasked.
+const STREAM_WINDOW_LEN: u32 = 1 << 20;
+/// A peer of an HTTP/2 connection that is silent is asked whether it is there, and has as long again to answer.
+const PING_EVERY: Duration = Duration::from_secs(30);
 
 /// What an operator may choose.
 #[derive(Debug, Clone)]
@@ -70,6 +79,8 @@ pub struct S3Config {
     pub write_idle: Duration,
     /// Time that requests in flight have to finish after shutdown began.
     pub drain: Duration,
+    /// Certificate to speak TLS with; `None`: plain HTTP/1.1.
+    pub tls: Option<Tls>,
 }
 
 impl Default for S3Config {
@@ -86,6 +97,7 @@ impl Default for S3Config {
             body_idle: Duration::from_secs(60),
             write_idle: Duration::from_secs(60),
             drain: Duration::from_secs(8),
+            tls: None,
         }
     }
 }
@@ -181,6 +193,9 @@ pub async fn serve_router(
     let config = Arc::new(config);
     let permits = Arc::new(Semaphore::new(config.connections_max));
     let connections = TaskTracker::new();
+    if let Some(tls) = config.tls.clone() {
+        tokio::spawn(tls.keep(shutdown.clone()));
+    }
     let cut_off = CancellationToken::new();
     let accepting = TaskTracker::new();
     for listener in listeners {
@@ -241,36 +256,93 @@ impl Acceptor {
     }
 
     fn start(&self, stream: TcpStream, peer: SocketAddr, permit: OwnedSemaphorePermit) {
-        let io = TokioIo::new(GuardedIo::new(stream, self.config.write_idle));
+        let stream = GuardedIo::new(stream, self.config.write_idle);
         let router = self.router.clone().layer(axum::Extension(PeerAddress(peer)));
-        let service = TowerToHyperService::new(router);
-        let connection = http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(self.config.head_timeout)
-            .max_header_size(self.config.head_len_max)
-            .max_buf_size(CONNECTION_BUFFER_LEN)
-            .serve_connection(io, service);
-        let (shutdown, cut_off) = (self.shutdown.clone(), self.cut_off.clone());
+        let (config, end) = (self.config.clone(), End { leave: self.shutdown.clone(), cut_off: self.cut_off.clone() });
         self.connections.spawn(async move {
             let _permit = permit;
-            let mut connection = std::pin::pin!(connection);
-            let mut leaving = false;
-            loop {
-                tokio::select! {
-                    biased;
-                    () = cut_off.cancelled() => return,
-                    () = shutdown.cancelled(), if !leaving => {
-                        leaving = true;
-                        connection.as_mut().graceful_shutdown();
-                    }
-                    result = connection.as_mut() => {
-                        if let Err(error) = result {
-                            tracing::debug!(%error, "a connection ended early");
-                        }
-                        return;
-                    }
+            let Some(tls) = &config.tls else { return speak_http1(stream, router, &config, end).await };
+            // The handshake has as long as a head: it is what comes before one.
+            let handshake = tokio::time::timeout(config.head_timeout, tls.acceptor().accept(stream));
+            match end.cut_off.run_until_cancelled(handshake).await {
+                Some(Ok(Ok(stream))) if stream.get_ref().1.alpn_protocol() == Some(H2) => {
+                    speak_http2(stream, router, &config, end).await;
                 }
+                Some(Ok(Ok(stream))) => speak_http1(stream, router, &config, end).await,
+                Some(Ok(Err(error))) => tracing::debug!(%peer, %error, "no TLS"),
+                Some(Err(_)) | None => {}
             }
         });
+    }
+}
+
+async fn speak_http1<S>(stream: S, router: Router, config: &S3Config, end: End)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(config.head_timeout)
+        .max_header_size(config.head_len_max)
+        .max_buf_size(CONNECTION_BUFFER_LEN)
+        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+    end.drive(connection, |connection| connection.graceful_shutdown()).await;
+}
+
+async fn speak_http2<S>(stream: S, router: Router, config: &S3Config, end: End)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let router = router.layer(axum::middleware::map_request(as_http1));
+    let connection = http2::Builder::new(TokioExecutor::new())
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(STREAMS_MAX)
+        .initial_stream_window_size(STREAM_WINDOW_LEN)
+        .initial_connection_window_size(4 * STREAM_WINDOW_LEN)
+        .max_header_list_size(u32::try_from(config.head_len_max).unwrap_or(u32::MAX))
+        .max_send_buf_size(CONNECTION_BUFFER_LEN)
+        .keep_alive_interval(PING_EVERY)
+        .keep_alive_timeout(PING_EVERY)
+        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+    end.drive(connection, |connection| connection.graceful_shutdown()).await;
+}
+
+/// A request of HTTP/2 as one of HTTP/1.1: what is signed has a header `Host` and a path.
+async fn as_http1(mut request: axum::extract::Request) -> axum::extract::Request {
+    if let Some(host) = request.uri().authority().and_then(|host| HeaderValue::from_str(host.as_str()).ok()) {
+        request.headers_mut().entry(header::HOST).or_insert(host);
+    }
+    if let Some(path) = request.uri().path_and_query().cloned() {
+        *request.uri_mut() = Uri::from(path);
+    }
+    request
+}
+
+/// How a connection is told to end, and made to.
+struct End {
+    leave: CancellationToken,
+    cut_off: CancellationToken,
+}
+
+impl End {
+    async fn drive<C: Future<Output = hyper::Result<()>>>(self, connection: C, leave: impl Fn(Pin<&mut C>)) {
+        let mut connection = std::pin::pin!(connection);
+        let mut leaving = false;
+        loop {
+            tokio::select! {
+                biased;
+                () = self.cut_off.cancelled() => return,
+                () = self.leave.cancelled(), if !leaving => {
+                    leaving = true;
+                    leave(connection.as_mut());
+                }
+                result = connection.as_mut() => {
+                    if let Err(error) = result {
+                        tracing::debug!(%error, "a connection ended early");
+                    }
+                    return;
+                }
+            }
+        }
     }
 }

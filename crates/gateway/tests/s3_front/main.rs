@@ -14,5 +14,6 @@ mod net;
 mod objects;
 mod rights;
 mod signer;
+mod tls;
 mod versions;
 mod world;

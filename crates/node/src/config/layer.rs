@@ -6,7 +6,7 @@ use cairn_types::Redundancy;
 use clap::{Args, ValueEnum};
 use serde::{Deserialize, Deserializer, Serialize};
 
-use super::{Budget, Credits, PerTib, Space};
+use super::{Budget, Credits, PerTib, S3Url, Space};
 use crate::size::ByteLen;
 use crate::span::Span;
 
@@ -147,6 +147,18 @@ pub struct GatewayLayer {
     /// Address of the S3 endpoint [default: 127.0.0.1:8333]
     #[arg(long, env = "CAIRN_S3_LISTEN", value_name = "HOST:PORT")]
     pub s3_listen: Option<String>,
+    /// Certificate chain (PEM) with which the S3 endpoint speaks TLS; read again when it changes. Needs --s3-tls-key
+    #[arg(long, env = "CAIRN_S3_TLS_CERT", value_name = "FILE")]
+    pub s3_tls_cert: Option<PathBuf>,
+    /// Private key (PEM) of that certificate
+    #[arg(long, env = "CAIRN_S3_TLS_KEY", value_name = "FILE")]
+    pub s3_tls_key: Option<PathBuf>,
+    /// URL under which others reach the S3 endpoint, for links, such as https://s3.example.org [default: its own address]
+    #[arg(long, env = "CAIRN_S3_URL", value_name = "URL")]
+    pub s3_url: Option<S3Url>,
+    /// Domain whose subdomains are buckets: BUCKET.s3.example.org beside s3.example.org/BUCKET [default: paths only]
+    #[arg(long, env = "CAIRN_S3_DOMAIN", value_name = "DOMAIN")]
+    pub s3_domain: Option<String>,
     /// Region the S3 endpoint claims [default: us-east-1]
     #[arg(long, env = "CAIRN_REGION", value_name = "REGION")]
     pub region: Option<String>,
@@ -185,7 +197,7 @@ impl GatewayLayer {
     /// This layer over `lower`.
     pub fn over(self, lower: Self) -> Self {
         over!(
-            self, lower; dir, listen, external, s3_listen, region, redundancy, chain, contracts, budget, repair_after, court,
+            self, lower; dir, listen, external, s3_listen, s3_tls_cert, s3_tls_key, s3_url, s3_domain, region, redundancy, chain, contracts, budget, repair_after, court,
             checkpoint_every, lifecycle_day
         )
     }

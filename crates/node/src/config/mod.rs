@@ -7,6 +7,7 @@ mod dashboard;
 mod delegate;
 mod layer;
 mod money;
+mod s3;
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -20,6 +21,7 @@ pub use dashboard::{Dashboard, DashboardLayer, GATEWAY_PORT, PROVIDER_PORT};
 pub use delegate::{Delegate, DelegateLayer};
 pub use layer::{ChainLayer, Court, GatewayLayer, NetworkLayer, PeerLayer, ProviderLayer};
 pub use money::{Budget, Credits, PerTib};
+pub use s3::{S3Tls, S3Url};
 
 use crate::home::{self, Role};
 use crate::outcome::{ExitCode, coded};
@@ -226,6 +228,15 @@ pub struct Gateway {
     pub external: Vec<String>,
     /// Socket address of the S3 endpoint.
     pub s3_listen: String,
+    /// With what the S3 endpoint speaks TLS: certificate and key.
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<S3Tls>,
+    /// URL under which others reach the S3 endpoint.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub s3_url: Option<S3Url>,
+    /// Domain whose subdomains are buckets.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub s3_domain: Option<String>,
     /// Region the S3 endpoint claims.
     pub region: String,
     /// Fixed redundancy; without it the number of providers decides.
@@ -264,6 +275,9 @@ impl Gateway {
             listen: layer.listen.unwrap_or_else(|| listen_on(0)),
             external: layer.external.unwrap_or_default(),
             s3_listen: layer.s3_listen.unwrap_or_else(|| "127.0.0.1:8333".into()),
+            tls: S3Tls::of(layer.s3_tls_cert, layer.s3_tls_key)?,
+            s3_url: layer.s3_url,
+            s3_domain: layer.s3_domain,
             region: layer.region.unwrap_or_else(|| "us-east-1".into()),
             redundancy: layer.redundancy,
             chain: layer.chain,
@@ -348,7 +362,8 @@ mod tests {
             ("", true),
             ("[network]\nbootstrap = [\"/ip4/1.2.3.4/tcp/1\"]\nmdns = true", true),
             ("[provider]\nspace = [\"/mnt/a=500GiB\", \"/mnt/b=1TB\"]\nreserve = \"2GiB\"", true),
-            ("[gateway]\nredundancy = \"4/8\"\ns3-listen = \"127.0.0.1:1\"", true),
+            ("[gateway]\nredundancy = \"4/8\"\ns3-listen = \"127.0.0.1:1\"\ns3-url = \"https://s3.example.org\"", true),
+            ("[gateway]\ns3-url = \"s3.example.org\"", false),
             ("[gateway]\nredundancy = \"8/4\"", false),
             ("[gateway]\ns3_listen = \"127.0.0.1:1\"", false),
             ("[provider]\nspaces = []", false),
@@ -386,10 +401,20 @@ mod tests {
         assert_eq!(Network::from(flags.over(file.network)).bootstrap, ["/flag"]);
     }
 
+    fn tls_layer() -> GatewayLayer {
+        let (cert, key) = (Some("/etc/s3.crt".into()), Some("/etc/s3.key".into()));
+        GatewayLayer {
+            s3_tls_cert: cert,
+            s3_tls_key: key,
+            s3_url: "https://s3.example.org".parse().ok(),
+            ..GatewayLayer::default()
+        }
+    }
+
     #[test]
     fn the_effective_configuration_is_itself_a_file() {
         let provider = Provider::new(ProviderLayer { dir: Some("/d".into()), ..ProviderLayer::default() }).unwrap();
-        let gateway = GatewayLayer { dir: Some("/g".into()), redundancy: Redundancy::new(4, 8).ok(), ..GatewayLayer::default() };
+        let gateway = GatewayLayer { dir: Some("/g".into()), redundancy: Redundancy::new(4, 8).ok(), ..tls_layer() };
         let gateway = Gateway::new(gateway).unwrap();
         let text = toml::to_string(&serde_json::json!({"provider": provider, "gateway": gateway})).unwrap();
         let file = File::parse(&text).unwrap();

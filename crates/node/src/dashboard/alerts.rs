@@ -239,6 +239,11 @@ fn judge_wallet(node: &NodeSample, add: &mut impl FnMut(&str, Severity, String, 
 fn judge_gateway(node: &NodeSample, add: &mut impl FnMut(&str, Severity, String, &str, &str)) {
     let health = node.health.as_ref();
     let count = |field: &str| number(health, &[field]).unwrap_or_default();
+    if node.status.as_ref().is_some_and(|status| status["superseded"] == true) {
+        let remedy = "stop this gateway and use the one that was recovered since, or recover anew on this machine";
+        let title = "A later catalog of this account has taken over".into();
+        add("superseded", Severity::Critical, title, "this gateway writes, repairs and collects nothing more", remedy);
+    }
     if count("lost") > 0 {
         let remedy = "bring providers back: cairn health names the segments, cairn status the providers that do not answer";
         add(
@@ -331,6 +336,18 @@ mod tests {
         assert!(alerts.list().is_empty());
         std::fs::write(&path, "{").unwrap();
         assert!(Alerts::open(&path).unwrap().list().is_empty());
+    }
+
+    #[test]
+    fn a_gateway_whose_catalog_was_recovered_elsewhere_says_so() {
+        let root = tempfile::tempdir().unwrap();
+        let alerts = Alerts::open(&root.path().join("alerts.json")).unwrap();
+        for (superseded, open) in [(false, 0), (true, 1)] {
+            let status = Some(json!({"superseded": superseded}));
+            alerts.note(&sample(1, NodeSample { status, ..NodeSample::new("gateway", Kind::Gateway) }));
+            assert_eq!(alerts.open_count(), open);
+        }
+        assert_eq!(alerts.list()[0].finding.severity, Severity::Critical);
     }
 
     #[test]

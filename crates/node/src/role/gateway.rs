@@ -20,6 +20,7 @@ use crate::dashboard;
 use crate::dashboard::nodes::{Kind, Node};
 use crate::home::{Home, Role};
 use crate::ledger::{self, Ledger, paying};
+use crate::outcome::{ExitCode, coded};
 use crate::socket::{self, GATEWAY_SOCKET};
 use crate::stop::{DRAIN_MS_MAX, Stop};
 use crate::world::{SystemClock, SystemRng};
@@ -40,6 +41,8 @@ pub async fn run(
     let listener = TcpListener::bind(&config.s3_listen).await;
     let listener = listener.map_err(|error| cannot_bind("S3", &config.s3_listen, &error))?;
     let s3_address = listener.local_addr()?;
+    let tls = config.tls.as_ref().map(|tls| s3::Tls::load(&tls.cert, &tls.key)).transpose();
+    let tls = tls.map_err(|error| coded(ExitCode::Usage, error.to_string(), "correct --s3-tls-cert and --s3-tls-key"))?;
     let membership = Membership { listen: config.listen.clone(), external: config.external.clone(), network };
     let (network, _incoming) = join(&home, Role::Gateway, membership).await?;
     let ledger = match &config.chain {
@@ -50,8 +53,11 @@ pub async fn run(
     let (objects, client) = open_objects(&home, &network, &config, wallet.clone()).await?;
     let funding = wallet.clone().map(|ledger| tokio::spawn(paying::keep_funded(ledger)));
 
-    let s3_config = S3Config { region: config.region.clone(), drain: DRAIN, ..S3Config::default() };
-    let s3_endpoint = s3::Endpoint { url: format!("http://{s3_address}"), region: config.region.clone() };
+    let scheme = if tls.is_some() { "https" } else { "http" };
+    let url = config.s3_url.as_ref().map_or_else(|| format!("{scheme}://{s3_address}"), ToString::to_string);
+    let s3_endpoint = s3::Endpoint { url, region: config.region.clone() };
+    let (region, domain) = (config.region.clone(), config.s3_domain.clone());
+    let s3_config = S3Config { region, domain, tls, drain: DRAIN, ..S3Config::default() };
     let endpoint = json!({"endpoint": s3_endpoint.url, "region": s3_endpoint.region});
     let (about, about_network, about_client) = (About::new(Role::Gateway, &home), network.clone(), client.clone());
     let native = Native {

@@ -3,6 +3,7 @@
 //! Never: a change in part, or an answer before its sync; after a failed write nothing more is written until the next start.
 //! Limits: [`WAITING_MAX`] changes that wait; the rows' own limits.
 
+mod codec;
 mod commit;
 #[cfg(fuzzing)]
 pub mod fuzzing;

@@ -8,12 +8,13 @@ use cairn_market::Meter;
 use cairn_market::journal::{Account, Entry, LINES_MAX, Line, MEMO_LEN_MAX, Turnover};
 use cairn_market::meter::METER_LEN;
 use cairn_market::settlement::ChannelState;
-use cairn_market::voucher::{Mandate, SignedMandate, SignedVoucher, Voucher};
+use cairn_market::voucher::{SignedMandate, SignedVoucher, Voucher};
 use cairn_proto::DELETE_ROOTS_MAX;
 use cairn_types::limits::CONTROL_LEN_MAX;
 use cairn_types::{Address, Amount, ChannelId, DealId, EvmSignature, InventoryRoot, NodeId, ShardRoot, UnixMs, UnixSecs};
 
 use super::LedgerError;
+use super::codec::{In, Out};
 
 /// Version of every row this program writes.
 pub(crate) const LEDGER_VERSION: u8 = 1;
@@ -158,69 +159,6 @@ pub(crate) fn decode<R: Row>(bytes: &[u8]) -> Result<R, LedgerError> {
     let mut bytes = In(bytes);
     let row = (bytes.u8() == Some(LEDGER_VERSION)).then(|| R::get(&mut bytes)).flatten();
     row.filter(|_| bytes.0.is_empty()).ok_or(LedgerError::Damaged(char::from(R::KIND)))
-}
-
-/// Builds a row.
-pub(crate) struct Out(pub Vec<u8>);
-
-impl Out {
-    fn u8(&mut self, value: u8) {
-        self.0.push(value);
-    }
-    fn u16(&mut self, value: u16) {
-        self.0.extend_from_slice(&value.to_be_bytes());
-    }
-    fn u64(&mut self, value: u64) {
-        self.0.extend_from_slice(&value.to_be_bytes());
-    }
-    fn amount(&mut self, value: Amount) {
-        self.0.extend_from_slice(&value.base_units().to_be_bytes());
-    }
-    fn bytes(&mut self, value: &[u8]) {
-        self.0.extend_from_slice(value);
-    }
-    fn mandate(&mut self, signed: &SignedMandate) {
-        let Mandate { channel, delegate, cumulative_max, valid_until } = signed.mandate;
-        self.bytes(channel.as_bytes());
-        self.bytes(delegate.as_bytes());
-        self.amount(cumulative_max);
-        self.u64(valid_until.0);
-        self.bytes(signed.signature.as_bytes());
-    }
-}
-
-/// Reads a row.
-pub(crate) struct In<'a>(&'a [u8]);
-
-impl In<'_> {
-    fn array<const LEN: usize>(&mut self) -> Option<[u8; LEN]> {
-        let (head, rest) = self.0.split_first_chunk::<LEN>()?;
-        self.0 = rest;
-        Some(*head)
-    }
-    fn u8(&mut self) -> Option<u8> {
-        Some(self.array::<1>()?[0])
-    }
-    fn u16(&mut self) -> Option<u16> {
-        Some(u16::from_be_bytes(self.array()?))
-    }
-    fn u64(&mut self) -> Option<u64> {
-        Some(u64::from_be_bytes(self.array()?))
-    }
-    fn amount(&mut self) -> Option<Amount> {
-        Some(Amount::from_base_units(u128::from_be_bytes(self.array()?)))
-    }
-    fn mandate(&mut self) -> Option<SignedMandate> {
-        let (channel, delegate) = (ChannelId(self.array()?), Address(self.array()?));
-        let (cumulative_max, valid_until) = (self.amount()?, UnixSecs(self.u64()?));
-        let mandate = Mandate { channel, delegate, cumulative_max, valid_until };
-        Some(SignedMandate { mandate, signature: EvmSignature(self.array()?) })
-    }
-    fn bytes(&mut self, len: usize) -> Option<Bytes> {
-        let (head, rest) = self.0.split_at_checked(len)?;
-        self.0 = rest;
-        Some(Bytes::copy_from_slice(head))
-    }
 }
 
 /// Whose ledger it is.

@@ -69,12 +69,14 @@ pub(crate) fn b(bytes: &[u8]) -> Bytes {
     Bytes::copy_from_slice(bytes)
 }
 
+fn delete(deal_id: &[u8], roots: Vec<Bytes>) -> request::Kind {
+    request::Kind::Delete(shard::Delete { deal_id: b(deal_id), roots, release: None, writer_epoch: 0 })
+}
+
 async fn deal(peer: &mut Peer) -> DealId {
     let open = shard::OpenDeal { nonce: b(&NONCE), space_len: 100 * MIB, writer_epoch: 0 };
-    match ask(peer, request::Kind::OpenDeal(open)).await {
-        response::Kind::Deal(deal) => DealId::from_slice(&deal.deal_id).expect("32 bytes"),
-        other => panic!("no deal: {other:?}"),
-    }
+    let response::Kind::Deal(deal) = ask(peer, request::Kind::OpenDeal(open)).await else { panic!("no deal") };
+    DealId::from_slice(&deal.deal_id).expect("32 bytes")
 }
 
 pub(crate) fn store(deal: DealId, len_max: u64) -> shard::Store {
@@ -173,14 +175,8 @@ async fn one_stream_stores_reads_lists_and_deletes() {
     }
     assert_eq!(listed, stored.iter().map(|(root, _)| *root).collect::<Vec<_>>());
 
-    let delete = shard::Delete {
-        deal_id: b(&deal.0),
-        roots: listed.iter().map(|root| b(&root.0)).collect(),
-        release: None,
-        writer_epoch: 0,
-    };
-    let deleted = ask(&mut peer, request::Kind::Delete(delete)).await;
-    assert_eq!(deleted, response::Kind::Deleted(shard::Deleted { removed: 6 }));
+    let roots = listed.iter().map(|root| b(&root.0)).collect();
+    assert_eq!(ask(&mut peer, delete(&deal.0, roots)).await, response::Kind::Deleted(shard::Deleted { removed: 6 }));
     assert_eq!(code(ask(&mut peer, read(deal, last, 0, 1, false)).await), RefusalCode::NotFound);
     assert_eq!(server.store().status().used_len, 0);
 }
@@ -297,9 +293,6 @@ async fn bad_reads_lists_and_deletes_are_refused_and_the_stream_goes_on() {
     let data = seeded(1, 5 * FRAME_LEN);
     let root = put_ok(&server, &mut peer, deal_id, &data).await.root;
     let (len, frame) = (data.len() as u64, FRAME_LEN as u64);
-    let delete = |id: &[u8], roots: Vec<Bytes>| {
-        request::Kind::Delete(shard::Delete { deal_id: b(id), roots, release: None, writer_epoch: 0 })
-    };
     let list =
         |deal_id: &[u8], after: &[u8]| request::Kind::List(shard::List { deal_id: b(deal_id), after: b(after), max: u32::MAX });
     let bad_nonce = request::Kind::OpenDeal(shard::OpenDeal { nonce: b(&[1; 15]), space_len: 1, writer_epoch: 0 });
@@ -458,11 +451,11 @@ fn hostile_bytes() -> impl Strategy<Value = Vec<u8>> {
         (0u8..6, field.clone(), field, any::<u64>(), any::<u64>(), any::<bool>()).prop_map(|(kind, one, two, x, y, flag)| {
             let (one, two) = (Bytes::from(one), Bytes::from(two));
             let kind = match kind {
-                0 => request::Kind::OpenDeal(shard::OpenDeal { nonce: one, space_len: x, writer_epoch: 0 }),
+                0 => request::Kind::OpenDeal(shard::OpenDeal { nonce: one, space_len: x, writer_epoch: y }),
                 1 => request::Kind::Store(shard::Store { deal_id: one, segment_id: two, writer_epoch: x, len_max: y }),
                 2 => request::Kind::StoreEnd(shard::StoreEnd { root: one, len: x, label: two }),
                 3 => request::Kind::Read(shard::Read { deal_id: one, root: two, offset: x, len: y, proof: flag }),
-                4 => request::Kind::Delete(shard::Delete { deal_id: one, roots: vec![two], release: None, writer_epoch: 0 }),
+                4 => request::Kind::Delete(shard::Delete { deal_id: one, roots: vec![two], release: None, writer_epoch: y }),
                 _ => request::Kind::List(shard::List { deal_id: one, after: two, max: x as u32 }),
             };
             let message = prost::Message::encode_to_vec(&Request { kind: Some(kind) });

@@ -101,9 +101,10 @@ async fn a_delegate_reads_has_committed_and_pays_and_does_nothing_else() {
     assert_eq!(acting.pay(&voucher).await.expect("within the mandate").voucher, Some(voucher));
     // The client sees it, and its own next one replaces it.
     assert_eq!(client.account(bed.now()).await.expect("agreed").voucher, Some(voucher));
+    let Client { deal, channel, terms, start, key, .. } = client; // its stream ends, and with it the server
     drop((serving, acting));
     let serving = bed.serve();
-    client.peer = bed.connect(&serving);
+    let mut client = Client { peer: bed.connect(&serving), deal, channel, terms, start, key };
     assert_eq!(client.account(bed.now()).await.expect("agreed").voucher, Some(voucher), "kept with its mandate");
     // Redeemed by itself before the mandate is over, although it is little.
     bed.pass((DAY_S - 600) * 1000);
