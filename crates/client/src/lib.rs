@@ -111,7 +111,7 @@ impl Client {
     /// Starts a data blob of unknown length.
     ///
     /// # Errors
-    /// [`WriteError::NotEnoughProviders`].
+    /// [`WriteError::NotEnoughProviders`], [`WriteError::Superseded`].
     pub fn writer(&self) -> Result<BlobWriter, WriteError> {
         self.writer_with(WriterOptions::default())
     }
@@ -119,7 +119,7 @@ impl Client {
     /// Starts a blob.
     ///
     /// # Errors
-    /// [`WriteError::NotEnoughProviders`].
+    /// [`WriteError::NotEnoughProviders`], [`WriteError::Superseded`].
     pub fn writer_with(&self, options: WriterOptions) -> Result<BlobWriter, WriteError> {
         BlobWriter::start(self.0.clone(), options)
     }

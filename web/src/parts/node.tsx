@@ -23,6 +23,7 @@ const STARTING: Record<Kind, string> = {
   provider: "cairn init --role provider\ncairn provider --space /mnt/disk=500GiB --bootstrap ADDRESS --chain URL",
   gateway: "cairn init --role gateway\ncairn gateway --bootstrap ADDRESS --chain URL",
   peer: "cairn peer",
+  delegate: "cairn init --role delegate\ncairn delegate run --for GATEWAY-NODE --bootstrap ADDRESS --chain URL",
   chain: "cairn chain",
 };
 

@@ -183,10 +183,6 @@ fn briefed(account: &Account, mut said: Said, committed: &Committed) -> Result<S
     let compared = account.change(|inside, _| {
         inside.standing.committed = told;
         let compared = inside.book.compare_brief(told, root, committed.totals, committed.account.leaf_ms)?;
-        if let (true, Briefed::Enough { leaf_ms }) = (inside.standing.restored, compared) {
-            inside.standing.restored = false;
-            inside.book.take_over(told, leaf_ms, committed.account.egress_len)?;
-        }
         if let Err(error) = inside.book.take_over_reads(committed.account.egress_len) {
             inside.standing.alarm = Some(error.to_string());
         }

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
-use cairn_audit::Inventory;
+use cairn_audit::{Entry, Inventory};
 use cairn_market::Meter;
 use cairn_market::channel::Payer;
 use cairn_market::deal::{Deal, Epoch};
@@ -214,6 +214,15 @@ impl Inside {
 
     /// The account as the ledger has it; `None` when there are no terms yet.
     pub fn from_rows(rows: &AccountRows, ledger: &Ledger) -> Result<Option<Inside>, LedgerError> {
+        Inside::of(rows, ledger.alive_before(), |deal| ledger.shards(deal))
+    }
+
+    /// The account of these rows and shards, in a ledger that was `alive` then.
+    pub fn of(
+        rows: &AccountRows,
+        alive: UnixMs,
+        shards: impl FnOnce(DealId) -> Result<Vec<Entry>, LedgerError>,
+    ) -> Result<Option<Inside>, LedgerError> {
         let AccountRows { deal, paid, meter } = rows;
         if deal.agreement.is_empty() {
             return Ok(None);
@@ -234,7 +243,7 @@ impl Inside {
         standing.score = record::get_score(&deal.score)?;
         (standing.sweep, standing.closing, standing.top_ups) = (deal.sweep, deal.closing, deal.top_ups);
         (standing.committed, standing.audited) = (UnixMs(deal.committed_ms), UnixMs(deal.audited_ms));
-        standing.adopt_from = Some(ledger.alive_before());
+        standing.adopt_from = Some(alive);
         standing.client_signer = Address::from_slice(&deal.client_signer);
         standing.present = deal.present.clone();
         let book = &mut inside.book;
@@ -254,7 +263,7 @@ impl Inside {
             book.meter = record::get_meter(&meter.meter)?;
             book.adopted = record::get_u128(&meter.adopted)?;
         }
-        book.inventory = Inventory::from_entries(ledger.shards(id)?).map_err(|error| damaged(&error.to_string()))?;
+        book.inventory = Inventory::from_entries(shards(id)?).map_err(|error| damaged(&error.to_string()))?;
         if book.meter != Meter::new() {
             inside.standing.next_audit = Some(UnixMs(deal.audited_ms).plus_ms(inside.book.terms().epoch_ms));
         }

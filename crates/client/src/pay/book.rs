@@ -260,6 +260,20 @@ impl Book {
         }
     }
 
+    /// After [`Book::lift`] of a voucher that somebody else signed under our mandate, or that our client signed: takes the provider's count of
+    /// reads over as far as that voucher pays for them besides the storage that we know to be paid. `false`: it does not, and our count stays.
+    pub fn take_over_paid_reads(&mut self, egress_len: u64) -> Result<bool, BookError> {
+        let slack = self.terms().egress.cost(BROKEN_LEN_MAX + WINDOW_LEN)?;
+        let most = self.payer.promised().plus(slack).ok_or(BookError::Overflow)?;
+        let egress = self.terms().egress.cost(egress_len)?;
+        let owed = Amount::sum([self.agreement.carried, self.storage, egress]).ok_or(BookError::Overflow)?;
+        if owed > most {
+            return Ok(false);
+        }
+        self.received_len = self.received_len.max(egress_len.saturating_sub(self.lost_len));
+        Ok(true)
+    }
+
     /// After [`Book::lift`]: takes the provider's account over when our own signature proves nearly all of it. `false`: it is
     /// further ahead than the time since the last audit can explain, and our own count stays.
     pub fn take_over(&mut self, at: UnixMs, leaf_ms: u128, egress_len: u64) -> Result<bool, BookError> {

@@ -1,5 +1,6 @@
 //! The book: what is owed, what is promised for reads, and which bills of a provider are believed.
 
+use cairn_market::voucher::Voucher;
 use cairn_market::{EgressPrice, StoragePrice};
 use cairn_types::{Address, ChannelId, DealId, NodeId};
 
@@ -46,6 +47,26 @@ fn key() -> WalletKey {
 
 fn domain() -> Domain {
     Domain::channels(1, Address([3; 20]))
+}
+
+#[test]
+fn reads_that_a_delegate_paid_for_are_taken_over_as_far_as_its_voucher_goes() {
+    let mut book = book();
+    book.received(1_000);
+    let slack = BROKEN_LEN_MAX + WINDOW_LEN;
+    assert_eq!(book.take_over_paid_reads(5_000 + slack), Ok(false), "nothing is promised for so much");
+    let signed = Voucher { channel: book.agreement.channel, cumulative: units(50 + 5_000) }.sign(&domain(), &key());
+    book.lift(&signed, units(10 << 30));
+    assert_eq!(book.take_over_paid_reads(5_000), Ok(true));
+    assert_eq!(
+        (book.egress_len(), book.owed(UnixMs(1000))),
+        (5_000, Ok(units(50 + 5_000))),
+        "what follows is paid from there on"
+    );
+    assert_eq!(book.take_over_paid_reads(4_000), Ok(true));
+    assert_eq!(book.egress_len(), 5_000, "less than we know is nothing new");
+    assert_eq!(book.take_over_paid_reads(5_001 + slack), Ok(false));
+    assert_eq!(book.egress_len(), 5_000);
 }
 
 #[test]

@@ -120,6 +120,9 @@ impl Brief {
             None => None,
         };
         let deal = self.agreement.deal;
+        // Before anything is written: what cannot be read would keep the ledger from opening again.
+        let inside = Inside::of(&self.rows, UnixMs(0), |_| Ok(entries.clone()))?;
+        let mut inside = inside.ok_or(PayError::Brief("has no agreement"))?;
         let mut batch = Batch::default();
         if let Some(before) = &known {
             batch.delete_account(self.provider, before.deal);
@@ -131,7 +134,6 @@ impl Brief {
             batch.put_shard(deal, entry.root(), Held { len: entry.byte_len(), start: UnixMs(0) });
         }
         pay.ledger.post(batch, self.funded(pay, &known)?)?;
-        let mut inside = Inside::from_rows(&self.rows, &pay.ledger)?.ok_or(PayError::Brief("has no agreement"))?;
         if let Some(before) = &known {
             let (voucher, audited, channel) =
                 before.with(|before| (before.book.voucher, before.standing.audited, before.channel()));

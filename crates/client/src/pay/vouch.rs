@@ -264,9 +264,10 @@ pub(crate) fn lift(pay: &Pay, account: &Account, told: &Told) -> Result<bool, Pa
             change.entries.push(channel::entry(now, "by the client", Place::Outside, Place::Deposit(inside.channel()), more)?);
         }
         inside.book.lift(&held, deposit);
-        inside.standing.restored = true;
         if !delegated {
-            inside.standing.adopt_from = Some(UnixMs(0));
+            (inside.standing.adopt_from, inside.standing.restored) = (Some(UnixMs(0)), true);
+        } else if !inside.book.take_over_paid_reads(told.egress_len)? {
+            alarm(account, inside, format!("it counts {} bytes of reads, more than what was promised explains", told.egress_len));
         }
         note_promise(inside, change, now, "voucher found again", more)
     })?;

@@ -92,6 +92,9 @@ impl StoredBlob {
 
 impl BlobWriter {
     pub(crate) fn start(inner: Arc<Inner>, options: WriterOptions) -> Result<BlobWriter, WriteError> {
+        if inner.peers.is_superseded() {
+            return Err(WriteError::Superseded);
+        }
         let have = inner.candidates().len();
         if inner.tier(have).is_none() {
             return Err(WriteError::NotEnoughProviders { have, need: needed(&inner) });

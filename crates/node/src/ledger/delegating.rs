@@ -110,10 +110,7 @@ async fn give(args: args::DelegateGrant) -> Result<()> {
         return say_json(&given);
     }
     let node = args.delegate.node;
-    say(format_args!(
-        "{node} may promise up to {cap} CRD in {} of silence; cairn delegate list shows whether it heard",
-        args.span
-    ));
+    say(format_args!("{node} may promise up to {cap} in {} of silence; cairn delegate list shows whether it heard", args.span));
     Ok(())
 }
 

@@ -1,5 +1,6 @@
 //! `cairn gateway`: catalog, client, object store, S3 endpoint and native API.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -41,8 +42,7 @@ pub async fn run(
     let listener = TcpListener::bind(&config.s3_listen).await;
     let listener = listener.map_err(|error| cannot_bind("S3", &config.s3_listen, &error))?;
     let s3_address = listener.local_addr()?;
-    let tls = config.tls.as_ref().map(|tls| s3::Tls::load(&tls.cert, &tls.key)).transpose();
-    let tls = tls.map_err(|error| coded(ExitCode::Usage, error.to_string(), "correct --s3-tls-cert and --s3-tls-key"))?;
+    let (s3_config, s3_endpoint) = front(&config, s3_address)?;
     let membership = Membership { listen: config.listen.clone(), external: config.external.clone(), network };
     let (network, _incoming) = join(&home, Role::Gateway, membership).await?;
     let ledger = match &config.chain {
@@ -53,11 +53,6 @@ pub async fn run(
     let (objects, client) = open_objects(&home, &network, &config, wallet.clone()).await?;
     let funding = wallet.clone().map(|ledger| tokio::spawn(paying::keep_funded(ledger)));
 
-    let scheme = if tls.is_some() { "https" } else { "http" };
-    let url = config.s3_url.as_ref().map_or_else(|| format!("{scheme}://{s3_address}"), ToString::to_string);
-    let s3_endpoint = s3::Endpoint { url, region: config.region.clone() };
-    let (region, domain) = (config.region.clone(), config.s3_domain.clone());
-    let s3_config = S3Config { region, domain, tls, drain: DRAIN, ..S3Config::default() };
     let endpoint = json!({"endpoint": s3_endpoint.url, "region": s3_endpoint.region});
     let (about, about_network, about_client) = (About::new(Role::Gateway, &home), network.clone(), client.clone());
     let native = Native {
@@ -106,6 +101,17 @@ pub async fn run(
     }
     tracing::info!("stopped");
     failed.map_or(Ok(()), Err)
+}
+
+/// How the S3 endpoint is set up, and how clients reach it.
+fn front(config: &config::Gateway, address: SocketAddr) -> Result<(S3Config, s3::Endpoint)> {
+    let tls = config.tls.as_ref().map(|tls| s3::Tls::load(&tls.cert, &tls.key)).transpose();
+    let tls = tls.map_err(|error| coded(ExitCode::Usage, error.to_string(), "correct --s3-tls-cert and --s3-tls-key"))?;
+    let scheme = if tls.is_some() { "https" } else { "http" };
+    let url = config.s3_url.as_ref().map_or_else(|| format!("{scheme}://{address}"), ToString::to_string);
+    let (region, domain) = (config.region.clone(), config.s3_domain.clone());
+    let endpoint = s3::Endpoint { url, region: region.clone() };
+    Ok((S3Config { region, domain, tls, drain: DRAIN, ..S3Config::default() }, endpoint))
 }
 
 fn network_name(network: &Network) -> cairn_client::NodeId {
