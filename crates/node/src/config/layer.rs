@@ -153,7 +153,7 @@ pub struct GatewayLayer {
     /// Private key (PEM) of that certificate
     #[arg(long, env = "CAIRN_S3_TLS_KEY", value_name = "FILE")]
     pub s3_tls_key: Option<PathBuf>,
-    /// URL under which others reach the S3 endpoint, for links, such as https://s3.example.org [default: its own address]
+    /// URL under which others reach the S3 endpoint, for links: scheme, host, and port if need be [default: its own address]
     #[arg(long, env = "CAIRN_S3_URL", value_name = "URL")]
     pub s3_url: Option<S3Url>,
     /// Domain whose subdomains are buckets: BUCKET.s3.example.org beside s3.example.org/BUCKET [default: paths only]
