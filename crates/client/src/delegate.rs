@@ -6,18 +6,18 @@
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
 use cairn_audit::Entry;
-use cairn_proto::shard::{self, BriefTaken, Refusal, Request, Response, request, response};
+use cairn_proto::shard::{self, BriefTaken, Request, Response, request, response};
 use cairn_proto::{BoxStream, Frame, FrameError, Framed, RefusalCode};
-use cairn_types::{NodeId, ShardRoot, UnixMs};
+use cairn_types::{NodeId, UnixMs};
 use serde::Serialize;
+use tokio::sync::Semaphore;
 
 use crate::ledger::{Batch, record};
-use crate::pay::{Acting, Brief, Pay, PayError};
+use crate::pay::{Acting, Brief, Pay, PayError, get_entries};
 use crate::{Client, DealView, Inner, LedgerError, Parts, Paying};
 
 /// Streams of one client at a time.
@@ -28,8 +28,6 @@ const IDLE: Duration = Duration::from_secs(120);
 const STALL: Duration = Duration::from_secs(30);
 /// Bytes of audits in one answer.
 const AUDITS_LEN_MAX: usize = 48 * 1024;
-/// Bytes of one shard in a brief: root and length.
-const ENTRY_LEN: usize = 40;
 
 /// One client that a delegate acts for.
 #[derive(Debug, Clone, Serialize)]
@@ -52,7 +50,7 @@ pub struct Delegate(Arc<HashMap<NodeId, Served>>);
 
 struct Served {
     client: Client,
-    streams: AtomicUsize,
+    streams: Semaphore,
 }
 
 impl Delegate {
@@ -74,7 +72,7 @@ impl Delegate {
             for (provider, present) in client.pay().map(Pay::presents).unwrap_or_default() {
                 client.0.peers.present(provider, present);
             }
-            served.insert(*id, Served { client, streams: AtomicUsize::new(0) });
+            served.insert(*id, Served { client, streams: Semaphore::new(STREAMS_MAX) });
         }
         Ok(Delegate(Arc::new(served)))
     }
@@ -83,23 +81,16 @@ impl Delegate {
     pub async fn serve_stream(&self, peer: NodeId, stream: BoxStream) {
         let mut framed = Framed::new(stream);
         let Some(served) = self.0.get(&peer) else {
-            refuse(
-                &mut framed,
-                RefusalCode::BadRequest,
-                "this node is a delegate, and not yours: its operator names its clients",
-            )
-            .await;
-            return;
+            let why = "this node is a delegate, and not yours: its operator names its clients";
+            return refuse(&mut framed, RefusalCode::BadRequest, why.into()).await;
         };
-        if served.streams.fetch_add(1, Ordering::AcqRel) < STREAMS_MAX {
-            if let Err((code, message)) = hear(&served.client.0, &mut framed).await {
-                tracing::warn!(client = %peer, message, "a client was not understood");
-                refuse(&mut framed, code, &message).await;
-            }
-        } else {
-            refuse(&mut framed, RefusalCode::TooManyStreams, "too many streams").await;
+        let Ok(_place) = served.streams.try_acquire() else {
+            return refuse(&mut framed, RefusalCode::TooManyStreams, "too many streams".into()).await;
+        };
+        if let Err((code, message)) = hear(&served.client.0, &mut framed).await {
+            tracing::warn!(client = %peer, message, "a client was not understood");
+            refuse(&mut framed, code, message).await;
         }
-        served.streams.fetch_sub(1, Ordering::AcqRel);
     }
 
     /// The clients.
@@ -107,11 +98,6 @@ impl Delegate {
         let mut views: Vec<ActingView> = self.0.values().filter_map(|served| view(&served.client)).collect();
         views.sort_unstable_by_key(|view| view.client);
         views
-    }
-
-    /// What is known of one client's deals and audits, as that client would see it.
-    pub fn client(&self, client: NodeId) -> Option<&Client> {
-        self.0.get(&client).map(|served| &served.client)
     }
 
     /// Ends audits under way and makes the ledgers survive a power cut. Blocks on the disk.
@@ -140,6 +126,16 @@ fn view(client: &Client) -> Option<ActingView> {
 
 type Wrong = (RefusalCode, String);
 
+fn wrong(error: impl Into<PayError>) -> Wrong {
+    match error.into() {
+        PayError::Ledger(error @ LedgerError::Disk(_)) => {
+            tracing::error!(%error, "a brief was not kept");
+            (RefusalCode::DiskError, "the delegate's disk failed".to_owned())
+        }
+        error => (RefusalCode::WrongDelegation, error.to_string()),
+    }
+}
+
 fn broken(error: FrameError) -> Wrong {
     (RefusalCode::BadRequest, error.to_string())
 }
@@ -147,25 +143,17 @@ fn broken(error: FrameError) -> Wrong {
 /// The words of one client, one after another.
 async fn hear(inner: &Arc<Inner>, framed: &mut Framed<BoxStream>) -> Result<(), Wrong> {
     loop {
-        let Ok(frame) = tokio::time::timeout(IDLE, framed.next()).await else { return Ok(()) };
-        let payload = match frame {
-            Ok(Some(Frame::Control(payload))) => payload,
-            Ok(None) | Err(FrameError::Io(_) | FrameError::Ended) => return Ok(()),
-            Ok(Some(Frame::Body(_))) => return Err(broken(FrameError::Unexpected("control"))),
-            Err(error) => return Err(broken(error)),
+        let request = match tokio::time::timeout(IDLE, framed.control::<Request>()).await {
+            Ok(Ok(request)) => request,
+            Err(_) | Ok(Err(FrameError::Io(_) | FrameError::Ended)) => return Ok(()),
+            Ok(Err(error)) => return Err(broken(error)),
         };
-        let request =
-            <Request as prost::Message>::decode(payload).map_err(|error| broken(FrameError::Decode(error.to_string())))?;
         let Some(request::Kind::Brief(brief)) = request.kind else {
             return Err((RefusalCode::BadRequest, "this node is a delegate: it stores and serves nothing".into()));
         };
         let audits = take(inner, brief, framed).await?;
         let answer = Response { kind: Some(response::Kind::BriefTaken(BriefTaken { audits })) };
-        let sent = async {
-            framed.send(&answer).await?;
-            framed.flush().await
-        };
-        match tokio::time::timeout(STALL, sent).await {
+        match tokio::time::timeout(STALL, framed.send(&answer)).await {
             Ok(Ok(())) => {}
             Ok(Err(_)) | Err(_) => return Ok(()),
         }
@@ -173,26 +161,20 @@ async fn hear(inner: &Arc<Inner>, framed: &mut Framed<BoxStream>) -> Result<(), 
 }
 
 async fn take(inner: &Arc<Inner>, brief: shard::Brief, framed: &mut Framed<BoxStream>) -> Result<Vec<Bytes>, Wrong> {
-    let wrong = |error: PayError| match error {
-        PayError::Ledger(error @ LedgerError::Disk(_)) => {
-            tracing::error!(%error, "a brief was not kept");
-            (RefusalCode::DiskError, "the delegate's disk failed".to_owned())
-        }
-        error => (RefusalCode::WrongDelegation, error.to_string()),
+    let Some((pay, acting)) = inner.pay.as_ref().and_then(|pay| Some((pay, pay.acting.as_ref()?))) else {
+        return Err((RefusalCode::BadRequest, "not a delegate".into()));
     };
-    let Some(pay) = &inner.pay else { return Err((RefusalCode::BadRequest, "not a delegate".into())) };
-    let Some(acting) = &pay.acting else { return Err((RefusalCode::BadRequest, "not a delegate".into())) };
     let silent = Duration::from_millis(brief.silent_ms).clamp(Duration::from_secs(1), Duration::from_secs(3600));
     let Some(deal) = brief.deal else {
-        heard(pay, acting, silent).map_err(|error| wrong(error.into()))?;
-        for gone in pay.forget_deals_but(&brief.deals).map_err(|error| wrong(error.into()))? {
+        heard(pay, acting, silent).map_err(wrong)?;
+        for gone in pay.forget_deals_but(&brief.deals).map_err(wrong)? {
             inner.peers.present(gone, None);
         }
-        return audits(pay, UnixMs(brief.audits_after_ms)).map_err(|error| wrong(error.into()));
+        return audits(pay, UnixMs(brief.audits_after_ms)).map_err(wrong);
     };
     let checked = Brief::check(pay, deal).map_err(wrong)?;
     let entries = entries(framed, checked.entry_count()).await?;
-    heard(pay, acting, silent).map_err(|error| wrong(error.into()))?;
+    heard(pay, acting, silent).map_err(wrong)?;
     let (provider, present) = checked.take(pay, entries).await.map_err(wrong)?;
     inner.peers.present(provider, present);
     Ok(Vec::new())
@@ -207,22 +189,13 @@ fn heard(pay: &Pay, acting: &Acting, silent: Duration) -> Result<(), LedgerError
     Ok(())
 }
 
-/// The shards of a brief: in body frames, ascending by root.
+/// The shards of a brief, in body frames.
 async fn entries(framed: &mut Framed<BoxStream>, count: u64) -> Result<Vec<Entry>, Wrong> {
-    let mut entries: Vec<Entry> = Vec::new();
+    let mut entries = Vec::new();
     while (entries.len() as u64) < count {
         let frame = tokio::time::timeout(STALL, framed.next()).await.map_err(|_| broken(FrameError::Ended))?;
         let Some(Frame::Body(body)) = frame.map_err(broken)? else { return Err(broken(FrameError::Unexpected("body"))) };
-        if body.is_empty() || body.len() % ENTRY_LEN != 0 || (entries.len() + body.len() / ENTRY_LEN) as u64 > count {
-            return Err((RefusalCode::WrongLength, "the shards of a brief are 40 bytes each, as many as it says".into()));
-        }
-        for part in body.chunks_exact(ENTRY_LEN) {
-            let (root, len) = part.split_at(32);
-            let len = len.try_into().map(u64::from_be_bytes).unwrap_or_default();
-            let entry = ShardRoot::from_slice(root).and_then(|root| Entry::new(root, len));
-            let entry = entry.filter(|entry| entries.last().is_none_or(|last| last.root() < entry.root()));
-            entries.push(entry.ok_or((RefusalCode::BadRequest, "the shards of a brief ascend and have bytes".to_owned()))?);
-        }
+        get_entries(&body, &mut entries, count).map_err(wrong)?;
     }
     Ok(entries)
 }
@@ -242,12 +215,9 @@ fn audits(pay: &Pay, after: UnixMs) -> Result<Vec<Bytes>, LedgerError> {
     Ok(audits)
 }
 
-async fn refuse(framed: &mut Framed<BoxStream>, code: RefusalCode, message: &str) {
-    let message = message.chars().take(cairn_proto::REFUSAL_MESSAGE_LEN_MAX / 4).collect();
-    let refusal = Response { kind: Some(response::Kind::Refusal(Refusal { code: code.into(), message })) };
+async fn refuse(framed: &mut Framed<BoxStream>, code: RefusalCode, message: String) {
     let told = async {
-        let _ = framed.send(&refusal).await;
-        let _ = framed.flush().await;
+        let _ = framed.send(&cairn_proto::refusal(code, message)).await;
         let _ = framed.close().await;
     };
     let _ = tokio::time::timeout(STALL, told).await;

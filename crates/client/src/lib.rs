@@ -214,9 +214,6 @@ impl Inner {
     /// # Errors
     /// [`WriteError::NotEnoughProviders`], [`WriteError::Superseded`].
     pub(crate) async fn tier_now(&self) -> Result<Tier, WriteError> {
-        if self.peers.is_superseded() {
-            return Err(WriteError::Superseded);
-        }
         let (candidates, resting) = self.peers.accepting();
         let whole = self.tier(candidates.len() + resting);
         let unsure = resting > 0

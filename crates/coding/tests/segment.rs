@@ -157,7 +157,8 @@ proptest! {
         let frames = layout.frames_for(range.clone());
         for index in 0..layout.frame_count() {
             let frame = layout.frame(index);
-            let holds = frame.data_offset < range.end && range.start < frame.data_offset + frame.data_len as u64;
+            let data_end = frame.data_offset + frame.data_len as u64;
+            let holds = frame.data_offset.max(range.start) < data_end.min(range.end);
             prop_assert_eq!(frames.contains(&index), holds, "frame {}", index);
         }
         prop_assert_eq!(layout.frames_for(range.start..u64::MAX), layout.frames_for(range.start..case.len as u64));

@@ -45,3 +45,10 @@ pub mod advert_wire {
 }
 
 pub use shard::RefusalCode;
+
+/// A refusal as an answer; its words are for people, and cut to [`REFUSAL_MESSAGE_LEN_MAX`] bytes.
+pub fn refusal(code: RefusalCode, mut message: String) -> shard::Response {
+    message.truncate(message.floor_char_boundary(REFUSAL_MESSAGE_LEN_MAX));
+    let refusal = shard::Refusal { code: code.into(), message };
+    shard::Response { kind: Some(shard::response::Kind::Refusal(refusal)) }
+}

@@ -35,6 +35,17 @@ pub fn json_in(dir: &Path, args: &[&str]) -> Result<serde_json::Value> {
     serde_json::from_str(said.lines().next().context("nothing was printed")?).with_context(|| said.clone())
 }
 
+/// Runs a command with `--json` and gives each of its lines.
+pub fn lines_in(dir: &Path, args: &[&str]) -> Result<Vec<serde_json::Value>> {
+    let said = text_in(dir, &[args, &["--json"]].concat())?;
+    said.lines().map(|line| serde_json::from_str(line).with_context(|| line.to_owned())).collect()
+}
+
+/// Base units of a field.
+pub fn units(value: &serde_json::Value, field: impl serde_json::value::Index + std::fmt::Display) -> Result<u128> {
+    value[&field].as_str().with_context(|| format!("no {field} in {value}"))?.parse().context("base units")
+}
+
 /// Runs a command and gives its exit code.
 pub fn code(net: &Localnet, args: &[&str]) -> Result<i32> {
     run(&net.dir(), args)?.status.code().context("ended by a signal")

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use cairn_e2e::cli::{lines_in, units};
 use cairn_e2e::proc::wait_until;
 use cairn_e2e::{Localnet, cli, disk, rpc};
 use serde_json::Value;
@@ -20,15 +21,6 @@ fn start(court: &str) -> Result<Localnet> {
     Localnet::start_with(PROVIDERS, &["--epoch=1h", "--redundancy=2/4", "--test-clock", &format!("--court={court}")])
 }
 
-fn lines(dir: &Path, args: &[&str]) -> Result<Vec<Value>> {
-    let said = cli::text_in(dir, &[args, &["--json"]].concat())?;
-    said.lines().map(|line| serde_json::from_str(line).with_context(|| line.to_owned())).collect()
-}
-
-fn units(value: &Value, field: impl serde_json::value::Index + std::fmt::Display) -> Result<u128> {
-    value[&field].as_str().with_context(|| format!("no {field} in {value}"))?.parse().context("base units")
-}
-
 fn credits(dir: &Path) -> Result<u128> {
     units(&cli::json_in(dir, &["wallet", "balance"])?, "credits")
 }
@@ -37,7 +29,7 @@ fn credits(dir: &Path) -> Result<u128> {
 /// dispute. A bond that is down is in no entry, and what came from the faucet is booked when it is spent: that is no movement of now.
 fn booked(dir: &Path) -> Result<i128> {
     let mut sum = 0;
-    for entry in lines(dir, &["ledger"])?.into_iter().filter(|entry| entry["memo"] != "into the wallet") {
+    for entry in lines_in(dir, &["ledger"])?.into_iter().filter(|entry| entry["memo"] != "into the wallet") {
         for line in entry["lines"].as_array().context("an entry without lines")? {
             for (side, sign) in [("Debit", 1), ("Credit", -1)] {
                 if line[side][0] == "Wallet" {
@@ -65,15 +57,19 @@ fn wallet_holds(dir: &Path, before: (u128, i128), bond: u128) -> Result<()> {
 fn audit(net: &Localnet, provider: usize) -> Result<Value> {
     let peer = net.ready().providers[provider].peer_id.clone();
     let round = cli::text_in(&net.dir(), &["audits", "--now", "--json"]); // its exit code says whether all passed
-    let audits = lines(&net.dir(), &["audits", "--provider", &peer, "--max", "1"])?;
+    let audits = lines_in(&net.dir(), &["audits", "--provider", &peer, "--max", "1"])?;
     audits.into_iter().next_back().with_context(|| format!("no audit of {peer}: {round:?}"))
 }
 
-/// As [`audit`], for a provider that may be the spare one so far: stores more until it holds something.
+/// As [`audit`], for a provider that may be the spare one so far, or hold only what is small enough for its index: stores more until
+/// there are shard bytes on its disk.
 fn first_audit(net: &Localnet, provider: usize) -> Result<Value> {
     let s3 = net.s3()?;
+    let dir = net.ready().providers[provider].dir.clone();
     for more in 0..20 {
-        if let Ok(audited) = audit(net, provider) {
+        if disk::used_len(&dir)? > 0
+            && let Ok(audited) = audit(net, provider)
+        {
             return Ok(audited);
         }
         s3.put_stream("judged", &format!("more/{more}"), more, 1_000_000)?.expect_status(200)?;
@@ -85,7 +81,7 @@ fn first_audit(net: &Localnet, provider: usize) -> Result<Value> {
 fn dispute_is(net: &Localnet, state: &str) -> Result<Value> {
     let mut last = Value::Null;
     let reached = wait_until(&format!("the dispute to be {state}"), Duration::from_secs(60), || {
-        last = lines(&net.dir(), &["disputes"])?.into_iter().next_back().unwrap_or(Value::Null);
+        last = lines_in(&net.dir(), &["disputes"])?.into_iter().next_back().unwrap_or(Value::Null);
         // The gateway closes its own book of a dispute a moment after the court.
         let closed = !matches!(state, "upheld" | "dismissed") || last["open"] == false;
         Ok((last["state"] == state && closed).then_some(()))
@@ -116,7 +112,7 @@ fn who_lost_what_it_signed_for_is_slashed_and_half_comes_back_at_most() -> Resul
     let revealed = dispute_is(&net, "revealed")?;
     ensure!(revealed["provider"] == provider.peer_id.as_str() && revealed["audit"] == failed["id"], "{revealed}");
     wallet_holds(&gateway, before, BOND).context("the bond is not down")?;
-    let shown = lines(&provider.dir, &["disputes"])?;
+    let shown = lines_in(&provider.dir, &["disputes"])?;
     ensure!(shown.len() == 1 && shown[0]["state"] == "revealed" && shown[0]["open"] == true, "{shown:?}");
     rpc::pass(&net, RESPONSE_SECS)?;
     let upheld = dispute_is(&net, "upheld")?;
@@ -125,10 +121,10 @@ fn who_lost_what_it_signed_for_is_slashed_and_half_comes_back_at_most() -> Resul
     wallet_holds(&gateway, before, 0).context("bond and restitution are not in the wallet")?;
     let burned = staked - rpc::Token::find(&net)?.total_supply()?;
     ensure!(burned >= restituted && burned > 0, "{burned} burned, {restituted} restituted");
-    let deals = lines(&net.dir(), &["deals"])?;
+    let deals = lines_in(&net.dir(), &["deals"])?;
     let deal = deals.iter().find(|deal| deal["provider"] == provider.peer_id.as_str()).context("the deal")?;
     ensure!(!deal["barred"].is_null(), "it would get new shards: {deal}");
-    let journal = lines(&gateway, &["ledger"])?;
+    let journal = lines_in(&gateway, &["ledger"])?;
     let booked = journal.iter().find(|entry| entry["memo"] == "restitution").context("the journal does not show it")?;
     ensure!(units(&booked["lines"][0]["Debit"], 1)? == restituted, "{booked} for {restituted} that came back");
     s3.check_stream("judged", "large", 1, 8_000_000)
@@ -187,7 +183,7 @@ fn a_provider_that_stays_away_from_court_loses_by_time() -> Result<()> {
     ensure!(units(&upheld, "restituted")? == 0, "{upheld}");
     wallet_holds(&gateway, before, 0).context("the bond did not come back")?;
     net.restart_provider(2)?;
-    let shown = lines(&provider.dir, &["disputes"])?;
+    let shown = lines_in(&provider.dir, &["disputes"])?;
     ensure!(shown.len() == 1 && shown[0]["state"] == "upheld", "{shown:?}");
     Ok(())
 }

@@ -5,6 +5,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use cairn_e2e::cli::{lines_in, units};
 use cairn_e2e::localnet::cairn;
 use cairn_e2e::proc::wait_until;
 use cairn_e2e::{Localnet, cli, disk};
@@ -12,15 +13,6 @@ use serde_json::Value;
 
 const PROVIDERS: usize = 5;
 const PATIENCE: Duration = Duration::from_secs(90);
-
-fn lines(dir: &Path, args: &[&str]) -> Result<Vec<Value>> {
-    let said = cli::text_in(dir, &[args, &["--json"]].concat())?;
-    said.lines().map(|line| serde_json::from_str(line).with_context(|| line.to_owned())).collect()
-}
-
-fn units(value: &Value, field: &str) -> Result<u128> {
-    value[field].as_str().with_context(|| format!("no {field} in {value}"))?.parse().context("base units")
-}
 
 /// A delegate's process; it ends with its standard input.
 struct Delegate {
@@ -47,7 +39,7 @@ impl Delegate {
 
     /// What it knows of its only client.
     fn client(&self) -> Result<Value> {
-        lines(&self.dir, &["delegate", "list"])?.into_iter().next().context("no client")
+        lines_in(&self.dir, &["delegate", "list"])?.into_iter().next().context("no client")
     }
 }
 
@@ -126,7 +118,7 @@ fn a_delegate_goes_on_paying_for_a_silent_gateway_and_stops_when_it_is_back() ->
     wait_until("the delegate to stop", PATIENCE, || Ok((delegate.client()?["acting"] == false).then_some(())))?;
     let back = now_ms();
     wait_until("the gateway to have the delegate's audits", PATIENCE, || {
-        let audits = lines(&net.dir(), &["audits", "--max", "1000", "--provider", &net.ready().providers[1].peer_id])?;
+        let audits = lines_in(&net.dir(), &["audits", "--max", "1000", "--provider", &net.ready().providers[1].peer_id])?;
         let since: Vec<&Value> = audits.iter().filter(|audit| audit["at"].as_u64() >= Some(damaged)).collect();
         ensure!(since.iter().all(|audit| audit["grade"] != "passed"), "paid for what it lost: {since:?}");
         Ok(since.iter().any(|audit| audit["grade"] == "corrupt" && audit["at"].as_u64() < Some(back)).then_some(()))
@@ -134,7 +126,7 @@ fn a_delegate_goes_on_paying_for_a_silent_gateway_and_stops_when_it_is_back() ->
     // The gateway goes on from what its delegate promised.
     let before = all_accrued(&net)?;
     paid_since(&net, &before, Some(1))?;
-    let deals = lines(&net.dir(), &["deals"])?;
+    let deals = lines_in(&net.dir(), &["deals"])?;
     for (index, provider) in net.ready().providers.iter().enumerate().filter(|(index, _)| *index != 1) {
         let deal = deals.iter().find(|deal| deal["provider"] == provider.peer_id.as_str()).context("a deal")?;
         ensure!(deal["alarm"].is_null() && units(deal, "promised")? >= before[index], "{deal}");
@@ -142,7 +134,7 @@ fn a_delegate_goes_on_paying_for_a_silent_gateway_and_stops_when_it_is_back() ->
     // What was granted can be taken back.
     let node = id.split('/').next().context("a node")?;
     cli::text_in(&net.dir(), &["delegate", "revoke", node])?;
-    ensure!(lines(&net.dir(), &["delegate", "list"])?.is_empty(), "the grant is still there");
+    ensure!(lines_in(&net.dir(), &["delegate", "list"])?.is_empty(), "the grant is still there");
     Ok(())
 }
 
@@ -153,14 +145,14 @@ fn store_and_tell(net: &Localnet, delegate: &Delegate) -> Result<()> {
         s3.put_stream("kept", &format!("{index}"), index, 2_000_000)?.expect_status(200)?;
     }
     wait_until("the delegate to know all deals", PATIENCE, || {
-        let grants = lines(&net.dir(), &["delegate", "list"])?;
+        let grants = lines_in(&net.dir(), &["delegate", "list"])?;
         let client = delegate.client()?;
         let deals = client["deals"].as_array().context("deals")?;
         let shards: u64 = deals.iter().filter_map(|deal| deal["shards"].as_u64()).sum();
         ensure!(client["acting"] == false || shards == 0, "it acts although the gateway is there: {client}");
         Ok((grants[0]["deals"] == PROVIDERS && grants[0]["failure"].is_null() && shards > 0).then_some(()))
     })?;
-    let held = shards(&lines(&net.dir(), &["deals"])?);
+    let held = shards(&lines_in(&net.dir(), &["deals"])?);
     wait_until("the delegate to know all shards", PATIENCE, || {
         Ok((shards(delegate.client()?["deals"].as_array().context("deals")?) == held).then_some(()))
     })

@@ -1,6 +1,7 @@
 //! What storing costs, before and after: estimates, and budgets of buckets.
 
 use anyhow::{Context, Result, ensure};
+use cairn_e2e::cli::units;
 use cairn_e2e::{Localnet, anvil, cli, data};
 use serde_json::{Value, json};
 
@@ -9,10 +10,6 @@ const MIB: u64 = 1 << 20;
 const LEN: u64 = 200_000;
 /// Of the default of 4 credits for a TiB and month.
 const GIB_MONTH_PRICE: u128 = 4_000_000_000_000_000_000 / 1024;
-
-fn units(value: &Value, field: &str) -> Result<u128> {
-    value[field].as_str().with_context(|| format!("no {field} in {value}"))?.parse().context("base units")
-}
 
 /// What `len` bytes cost for a month at eight providers of the default price, 4/8.
 fn month(len: u64) -> u128 {

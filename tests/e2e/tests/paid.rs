@@ -3,22 +3,12 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use cairn_e2e::cli::{lines_in, units};
 use cairn_e2e::proc::wait_until;
 use cairn_e2e::{Anvil, Localnet, anvil, cli, data};
 use serde_json::{Value, json};
 
 const PROVIDERS: usize = 8;
-
-/// Base units of a JSON field.
-fn units(value: &Value, field: &str) -> Result<u128> {
-    value[field].as_str().with_context(|| format!("no {field} in {value}"))?.parse().context("base units")
-}
-
-/// JSON lines of a command.
-fn lines(dir: &std::path::Path, args: &[&str]) -> Result<Vec<Value>> {
-    let said = cli::text_in(dir, &[args, &["--json"]].concat())?;
-    said.lines().map(|line| serde_json::from_str(line).with_context(|| line.to_owned())).collect()
-}
 
 fn block(net: &Localnet) -> Result<u64> {
     let url = net.ready().chain_url.as_deref().context("the network has a ledger")?;
@@ -38,7 +28,7 @@ fn on_anvil(anvil: &Anvil) -> Result<Localnet> {
 /// Waits until every provider's latest audit was passed, `count` times over.
 fn audits_passed(net: &Localnet, count: usize) -> Result<()> {
     wait_until("every provider to pass its audits", Duration::from_secs(120), || {
-        let audits = lines(&net.dir(), &["audits", "--max", "1000"])?;
+        let audits = lines_in(&net.dir(), &["audits", "--max", "1000"])?;
         let failed: Vec<&Value> = audits.iter().filter(|audit| audit["grade"] != "passed").collect();
         ensure!(failed.is_empty(), "audits that were not passed: {failed:?}");
         let providers: Vec<_> = net.ready().providers.iter().map(|provider| provider.peer_id.as_str()).collect();
@@ -86,8 +76,8 @@ fn earned_is_owed_and_arrives(net: &Localnet) -> Result<()> {
     audits_passed(net, 6)?;
     // Vouchers go on while this looks: a provider may have one that its payer was not asked about yet, never the other way round for long.
     wait_until("both sides to say the same", Duration::from_secs(60), || {
-        let earned = lines(&net.dir(), &["earnings"])?;
-        let owed = lines(&net.dir(), &["deals"])?;
+        let earned = lines_in(&net.dir(), &["earnings"])?;
+        let owed = lines_in(&net.dir(), &["deals"])?;
         ensure!(earned.len() == PROVIDERS && owed.len() == PROVIDERS, "{} and {} deals", earned.len(), owed.len());
         let mut same = true;
         for (provider, line) in net.ready().providers.iter().zip(&earned) {
@@ -133,7 +123,7 @@ fn a_killed_side_goes_on_with_what_was_promised() -> Result<()> {
     s3.put_stream("paid", "large", 1, 50_000_000)?.expect_status(200)?;
     audits_passed(&net, 1)?;
     let promised = |net: &Localnet| -> Result<Vec<u128>> {
-        let mut deals = lines(&net.dir(), &["deals"])?;
+        let mut deals = lines_in(&net.dir(), &["deals"])?;
         deals.sort_by_key(|deal| deal["provider"].to_string());
         deals.iter().map(|deal| units(deal, "promised")).collect()
     };
@@ -146,7 +136,7 @@ fn a_killed_side_goes_on_with_what_was_promised() -> Result<()> {
     ensure!(before.iter().zip(&after).all(|(before, after)| after >= before), "promises went back: {before:?}, {after:?}");
     net.s3()?.check_stream("paid", "large", 1, 50_000_000)?;
     audits_passed_again(&net)?;
-    for line in lines(&net.dir(), &["earnings"])? {
+    for line in lines_in(&net.dir(), &["earnings"])? {
         ensure!(line["conserved"] == true, "credits are not conserved: {line}");
     }
     Ok(())
@@ -155,9 +145,9 @@ fn a_killed_side_goes_on_with_what_was_promised() -> Result<()> {
 /// Every provider passes an audit that begins from now on.
 fn audits_passed_again(net: &Localnet) -> Result<()> {
     let latest = |audits: &[Value]| audits.iter().filter_map(|audit| audit["at"].as_u64()).max().unwrap_or(0);
-    let seen = latest(&lines(&net.dir(), &["audits", "--max", "1000"])?);
+    let seen = latest(&lines_in(&net.dir(), &["audits", "--max", "1000"])?);
     wait_until("every provider to pass an audit again", Duration::from_secs(120), || {
-        let audits = lines(&net.dir(), &["audits", "--max", "1000"])?;
+        let audits = lines_in(&net.dir(), &["audits", "--max", "1000"])?;
         let new: Vec<&Value> = audits.iter().filter(|audit| audit["at"].as_u64().is_some_and(|at| at > seen)).collect();
         let passed = |peer: &str| new.iter().any(|audit| audit["provider"] == peer && audit["grade"] == "passed");
         Ok(net.ready().providers.iter().all(|provider| passed(&provider.peer_id)).then_some(()))

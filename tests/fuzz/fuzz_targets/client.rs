@@ -76,7 +76,7 @@ fuzz_target!(|input: Input| {
                 Act::Read { from, to } => read(&client, blob, u64::from(*from)..u64::from(*to)).await,
                 Act::Write { len } => write(&client, (*len).into()).await,
                 Act::Delete => drop(client.delete(&blob.manifest).await),
-                Act::Collect => drop(client.collect(&|segment: &SegmentId, _: &ShardPlace| segment.0[0] % 2 == 0).await),
+                Act::Collect => drop(client.collect(0, &|segment: &SegmentId, _: &ShardPlace| segment.0[0] % 2 == 0).await),
             }
             let _ = client.providers();
         }

@@ -179,10 +179,10 @@ async fn commit(inner: &Arc<Inner>, pay: &Pay, account: &Account) -> Result<Said
 
 /// What a delegate makes of a commitment.
 fn briefed(account: &Account, mut said: Said, committed: &Committed) -> Result<Said, PayError> {
-    let (told, root) = (committed.account.at, committed.signed.commitment.inventory_root);
+    let told = committed.account.at;
     let compared = account.change(|inside, _| {
         inside.standing.committed = told;
-        let compared = inside.book.compare_brief(told, root, committed.totals, committed.account.leaf_ms)?;
+        let compared = inside.book.compare_brief(told, committed.totals, committed.account.leaf_ms)?;
         if let Err(error) = inside.book.take_over_reads(committed.account.egress_len) {
             inside.standing.alarm = Some(error.to_string());
         }
@@ -190,8 +190,8 @@ fn briefed(account: &Account, mut said: Said, committed: &Committed) -> Result<S
     })?;
     match compared {
         Briefed::Enough { leaf_ms } => (said.word, said.leaf_ms) = (Word::Matching, leaf_ms),
-        Briefed::Less { theirs, bytes } => {
-            said.word = Word::Other { root: theirs };
+        Briefed::Less { bytes } => {
+            said.word = Word::Other { root: committed.signed.commitment.inventory_root };
             said.reason = format!("it commits to {bytes} bytes less than the client last told its delegate of");
         }
     }

@@ -73,7 +73,7 @@ pub(crate) enum Briefed {
     /// As much, or more; the leaf-milliseconds that are paid.
     Enough { leaf_ms: u128 },
     /// So many bytes less.
-    Less { theirs: InventoryRoot, bytes: u64 },
+    Less { bytes: u64 },
 }
 
 /// What one provider is owed.
@@ -243,12 +243,12 @@ impl Book {
 
     /// As [`Book::compare`], for a delegate, whose client may have stored more since it last wrote: the provider must have committed to no
     /// less than the delegate knows of, and is paid for no more than that. Whether what is known is there, the probes show.
-    pub fn compare_brief(&self, at: UnixMs, theirs: InventoryRoot, totals: Totals, leaf_ms: u128) -> Result<Briefed, BookError> {
+    pub fn compare_brief(&self, at: UnixMs, totals: Totals, leaf_ms: u128) -> Result<Briefed, BookError> {
         let own = self.leaf_ms(at)?;
-        if totals.bytes < self.inventory.totals().bytes {
-            return Ok(Briefed::Less { theirs, bytes: self.inventory.totals().bytes - totals.bytes });
-        }
-        Ok(Briefed::Enough { leaf_ms: leaf_ms.min(own) })
+        Ok(match self.inventory.totals().bytes.saturating_sub(totals.bytes) {
+            0 => Briefed::Enough { leaf_ms: leaf_ms.min(own) },
+            bytes => Briefed::Less { bytes },
+        })
     }
 
     /// A voucher of ours came back, above the one we know: this ledger is older than our last promise. What was promised stays promised.

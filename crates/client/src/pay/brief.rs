@@ -6,13 +6,14 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use cairn_audit::Entry;
+use cairn_audit::{Entry, Inventory};
 use cairn_market::journal::Account as Place;
 use cairn_market::voucher::SignedMandate;
 use cairn_proto::delegation::get_mandate;
 use cairn_proto::shard::{BriefDeal, Present, SignedAgreement};
 use cairn_proto::{Agreement, Delegation};
-use cairn_types::{Address, Amount, NodeId, UnixMs};
+use cairn_types::limits::FRAME_LEN;
+use cairn_types::{Address, Amount, NodeId, ShardRoot, UnixMs};
 
 use super::account::{Account, Inside};
 use super::{Pay, PayError, channel};
@@ -24,7 +25,36 @@ pub(crate) const ENTRIES_MAX: u64 = 1_000_000;
 pub(crate) const DEALS_MAX: usize = 1_024;
 /// A client that was never heard counts as silent after so long.
 const SILENT_UNHEARD: Duration = Duration::from_secs(60);
+/// Bytes of one shard in a brief: root 32 ‖ length u64.
+const ENTRY_LEN: usize = 40;
+/// Bytes of shards in one frame of a brief.
+pub(crate) const ENTRIES_LEN_MAX: usize = FRAME_LEN / ENTRY_LEN * ENTRY_LEN;
 const CUT: &str = "is cut short";
+
+/// The shards of a deal as they are told.
+pub(crate) fn put_entries(inventory: &Inventory) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(ENTRY_LEN * inventory.totals().entries as usize);
+    for entry in inventory.iter() {
+        bytes.extend_from_slice(entry.root().as_bytes());
+        bytes.extend_from_slice(&entry.byte_len().to_be_bytes());
+    }
+    bytes
+}
+
+/// Appends the shards of one frame to those before; there are `count` in all, ascending by root.
+pub(crate) fn get_entries(frame: &[u8], entries: &mut Vec<Entry>, count: u64) -> Result<(), PayError> {
+    if frame.is_empty() || !frame.len().is_multiple_of(ENTRY_LEN) || (entries.len() + frame.len() / ENTRY_LEN) as u64 > count {
+        return Err(PayError::Brief("has shards of another length, or more than it says"));
+    }
+    for part in frame.chunks_exact(ENTRY_LEN) {
+        let (root, len) = part.split_at(32);
+        let len = len.try_into().map(u64::from_be_bytes).unwrap_or_default();
+        let entry = ShardRoot::from_slice(root).and_then(|root| Entry::new(root, len));
+        let entry = entry.filter(|entry| entries.last().is_none_or(|last| last.root() < entry.root()));
+        entries.push(entry.ok_or(PayError::Brief("has shards without a byte, or not in order"))?);
+    }
+    Ok(())
+}
 
 /// The client that a delegate acts for.
 pub(crate) struct Acting {

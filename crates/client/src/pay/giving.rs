@@ -20,7 +20,7 @@ use serde::Serialize;
 use tokio::time::Instant;
 
 use super::account::Account;
-use super::brief::DEALS_MAX;
+use super::brief::{DEALS_MAX, ENTRIES_LEN_MAX, put_entries};
 use super::{Pay, PayError, channel};
 use crate::error::PeerError;
 use crate::ledger::record::{self, AuditRecord, GrantRecord};
@@ -44,9 +44,6 @@ const WORDS_MISSED: u32 = 4;
 const AGAIN: Duration = Duration::from_secs(15);
 /// Shards of a deal that may be told in a second; larger deals are told less often.
 const TOLD_PER_SEC: u64 = 20_000;
-/// Bytes of one shard in a brief: root and length.
-const ENTRY_LEN: usize = 40;
-const ENTRIES_A_FRAME: usize = FRAME_LEN / ENTRY_LEN;
 /// The delegate's word on a whole deal must come within this time.
 const TAKEN_TIMEOUT: Duration = Duration::from_secs(120);
 
@@ -175,13 +172,12 @@ async fn told(inner: &Arc<Inner>, pay: &Pay, delegate: NodeId, record: &GrantRec
     let grant = Grant::of(delegate, record)?;
     let mut accounts = pay.accounts();
     accounts.truncate(DEALS_MAX);
-    let share = share(pay, &grant, &accounts);
     let due: Vec<&Arc<Account>> = accounts.iter().filter(|account| is_due(pay, &grant, account)).collect();
     let word_due = pay.giving.with(delegate, |told| told.word_at.is_none_or(|at| at <= Instant::now()));
     if due.is_empty() && !word_due {
         return Ok(false);
     }
-    let every = word_every(&accounts);
+    let (share, every) = (share(pay, &grant, &accounts), word_every(&accounts));
     let mut session = inner.peers.fresh_session(delegate).await?;
     for account in due {
         deal(pay, &grant, account, (&share, every), &mut session).await?;
@@ -251,7 +247,7 @@ async fn deal(
 ) -> Result<(), PayError> {
     let valid_until = pay.now().secs().plus_secs(grant.for_s);
     let allowance = share.get(&account.deal).copied().unwrap_or(Amount::ZERO);
-    let (rows, entries, root, mandate) = account.with(|inside| {
+    let (rows, (entries, count), root, mandate) = account.with(|inside| {
         let most = inside.book.payer.promised().plus(allowance).unwrap_or(Amount::MAX);
         let mandate = Mandate {
             channel: inside.channel(),
@@ -259,17 +255,15 @@ async fn deal(
             cumulative_max: most.min(inside.standing.deposit),
             valid_until,
         };
-        let entries = inside.book.inventory.iter();
-        let entries: Vec<u8> =
-            entries.flat_map(|entry| [&entry.root().0[..], &entry.byte_len().to_be_bytes()].concat()).collect();
-        (inside.rows(), entries, inside.book.inventory.root(), mandate)
+        let inventory = &inside.book.inventory;
+        let (entries, count) = (put_entries(inventory), inventory.totals().entries);
+        (inside.rows(), (entries, count), inventory.root(), mandate)
     });
-    let count = (entries.len() / ENTRY_LEN) as u64;
     let deal = brief_of(pay, grant, account, (&rows, mandate, count), valid_until);
     let brief = Brief { deal: Some(deal), silent_ms: silent_ms(every), ..Brief::default() };
     let sent = within(TAKEN_TIMEOUT, async {
         session.send(request::Kind::Brief(brief)).await?;
-        for part in entries.chunks(ENTRIES_A_FRAME * ENTRY_LEN) {
+        for part in entries.chunks(ENTRIES_LEN_MAX) {
             session.write.send_body(part).await?;
         }
         session.write.flush().await?;
@@ -324,9 +318,16 @@ async fn word(
         let response::Kind::BriefTaken(BriefTaken { audits }) = answer else { return Err(PeerError::Unexpected.into()) };
         let Some(until) = take_audits(pay, delegate, &audits)?.filter(|until| *until > after) else { return Ok(()) };
         after = until;
-        let mut batch = Batch::default();
-        batch.put_grant(delegate, &GrantRecord { audits_until_ms: after, ..record.clone() });
-        pay.ledger.write(batch)?;
+        // Not when it was revoked, or given anew, in the meantime.
+        pay.giving.with(delegate, |_| {
+            let is_given = |(node, now): &(NodeId, GrantRecord)| *node == delegate && now.since_ms == record.since_ms;
+            if !pay.ledger.grants()?.iter().any(is_given) {
+                return Ok(());
+            }
+            let mut batch = Batch::default();
+            batch.put_grant(delegate, &GrantRecord { audits_until_ms: after, ..record.clone() });
+            pay.ledger.write(batch)
+        })?;
     }
 }
 
@@ -385,7 +386,7 @@ impl Client {
         };
         let mut batch = Batch::default();
         batch.put_grant(grant.delegate, &record);
-        pay.ledger.write(batch)?;
+        pay.giving.with(grant.delegate, |_| pay.ledger.write(batch))?;
         pay.giving.forget(grant.delegate);
         Ok(pay.ledger.sync()?)
     }
@@ -399,7 +400,7 @@ impl Client {
         let known = pay.ledger.grants()?.iter().any(|(node, _)| *node == delegate);
         let mut batch = Batch::default();
         batch.delete_grant(delegate);
-        pay.ledger.write(batch)?;
+        pay.giving.with(delegate, |_| pay.ledger.write(batch))?;
         pay.giving.forget(delegate);
         pay.ledger.sync()?;
         Ok(known)

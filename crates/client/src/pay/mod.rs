@@ -36,7 +36,7 @@ use cairn_proto::RefusalCode;
 use cairn_types::{Amount, Clock, DealId, NodeId, NodeKey, UnixMs, WalletKey};
 
 pub(crate) use account::{Account, Inside};
-pub(crate) use brief::{Acting, Brief};
+pub(crate) use brief::{Acting, Brief, get_entries};
 pub(crate) use channel::{close as close_channel, keep as keep_channel};
 pub use config::PayConfig;
 pub use error::PayError;

@@ -115,8 +115,13 @@ impl Provider {
 
     /// Its account of its only paid deal.
     pub fn account(&self) -> DealAccount {
+        self.first_account().expect("a deal")
+    }
+
+    /// None: nobody has a deal with it yet.
+    pub fn first_account(&self) -> Option<DealAccount> {
         let accounts = self.accounts.lock().expect("no holder of this lock panics").clone();
-        accounts.expect("it is alive").list().expect("countable").remove(0)
+        accounts.expect("it is alive").list().expect("countable").into_iter().next()
     }
 
     fn secret(&self, number: u8) -> WalletKey {

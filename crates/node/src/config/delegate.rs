@@ -4,50 +4,11 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use cairn_types::NodeId;
-use clap::Args;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
-use super::{dir_or_default, listen_on};
+use super::{DelegateLayer, dir_or_default, listen_on};
 use crate::home::Role;
 use crate::outcome::{ExitCode, coded};
-
-/// A delegate.
-#[derive(Debug, Clone, Default, PartialEq, Args, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
-pub struct DelegateLayer {
-    /// Data directory of the node [default: ~/.local/share/cairn/delegate]
-    #[arg(long, env = "CAIRN_DIR", value_name = "DIR")]
-    pub dir: Option<PathBuf>,
-    /// Multiaddrs to listen on, separated by commas [default: port 4502, TCP and QUIC]
-    #[arg(long, env = "CAIRN_LISTEN", value_delimiter = ',', value_name = "MULTIADDR")]
-    pub listen: Option<Vec<String>>,
-    /// Multiaddrs at which others reach this node, when they differ from --listen
-    #[arg(long, env = "CAIRN_EXTERNAL", value_delimiter = ',', value_name = "MULTIADDR")]
-    pub external: Option<Vec<String>>,
-    /// Gateways to act for when they are silent, by the node that `cairn status` shows; separated by commas
-    #[arg(long = "for", env = "CAIRN_DELEGATE_FOR", value_delimiter = ',', value_name = "NODE")]
-    pub clients: Option<Vec<NodeId>>,
-    /// Ledger that their providers are paid on, such as http://127.0.0.1:8545
-    #[arg(long, env = "CAIRN_CHAIN", value_name = "URL")]
-    pub chain: Option<String>,
-    /// Where the contracts are on that chain: the file of `cairn chain deploy` [default: where `cairn chain` has them]
-    #[arg(long, env = "CAIRN_CONTRACTS", value_name = "FILE")]
-    pub contracts: Option<PathBuf>,
-}
-
-impl DelegateLayer {
-    /// This layer over `lower`.
-    pub fn over(self, lower: Self) -> Self {
-        DelegateLayer {
-            dir: self.dir.or(lower.dir),
-            listen: self.listen.or(lower.listen),
-            external: self.external.or(lower.external),
-            clients: self.clients.or(lower.clients),
-            chain: self.chain.or(lower.chain),
-            contracts: self.contracts.or(lower.contracts),
-        }
-    }
-}
 
 /// Effective configuration of a delegate.
 #[derive(Debug, Clone, PartialEq, Serialize)]

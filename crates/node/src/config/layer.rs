@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use cairn_types::Redundancy;
+use cairn_types::{NodeId, Redundancy};
 use clap::{Args, ValueEnum};
 use serde::{Deserialize, Deserializer, Serialize};
 
@@ -197,8 +197,8 @@ impl GatewayLayer {
     /// This layer over `lower`.
     pub fn over(self, lower: Self) -> Self {
         over!(
-            self, lower; dir, listen, external, s3_listen, s3_tls_cert, s3_tls_key, s3_url, s3_domain, region, redundancy, chain, contracts, budget, repair_after, court,
-            checkpoint_every, lifecycle_day
+            self, lower; dir, listen, external, s3_listen, s3_tls_cert, s3_tls_key, s3_url, s3_domain, region, redundancy, chain,
+            contracts, budget, repair_after, court, checkpoint_every, lifecycle_day
         )
     }
 }
@@ -247,5 +247,36 @@ impl PeerLayer {
     /// This layer over `lower`.
     pub fn over(self, lower: Self) -> Self {
         over!(self, lower; dir, listen, external)
+    }
+}
+
+/// A delegate.
+#[derive(Debug, Clone, Default, PartialEq, Args, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub struct DelegateLayer {
+    /// Data directory of the node [default: ~/.local/share/cairn/delegate]
+    #[arg(long, env = "CAIRN_DIR", value_name = "DIR")]
+    pub dir: Option<PathBuf>,
+    /// Multiaddrs to listen on, separated by commas [default: port 4502, TCP and QUIC]
+    #[arg(long, env = "CAIRN_LISTEN", value_delimiter = ',', value_name = "MULTIADDR")]
+    pub listen: Option<Vec<String>>,
+    /// Multiaddrs at which others reach this node, when they differ from --listen
+    #[arg(long, env = "CAIRN_EXTERNAL", value_delimiter = ',', value_name = "MULTIADDR")]
+    pub external: Option<Vec<String>>,
+    /// Gateways to act for when they are silent, by the node that `cairn status` shows; separated by commas
+    #[arg(long = "for", env = "CAIRN_DELEGATE_FOR", value_delimiter = ',', value_name = "NODE")]
+    pub clients: Option<Vec<NodeId>>,
+    /// Ledger that their providers are paid on, such as http://127.0.0.1:8545
+    #[arg(long, env = "CAIRN_CHAIN", value_name = "URL")]
+    pub chain: Option<String>,
+    /// Where the contracts are on that chain: the file of `cairn chain deploy` [default: where `cairn chain` has them]
+    #[arg(long, env = "CAIRN_CONTRACTS", value_name = "FILE")]
+    pub contracts: Option<PathBuf>,
+}
+
+impl DelegateLayer {
+    /// This layer over `lower`.
+    pub fn over(self, lower: Self) -> Self {
+        over!(self, lower; dir, listen, external, clients, chain, contracts)
     }
 }

@@ -18,8 +18,8 @@ use cairn_types::{Amount, Redundancy};
 use serde::{Deserialize, Serialize, Serializer};
 
 pub use dashboard::{Dashboard, DashboardLayer, GATEWAY_PORT, PROVIDER_PORT};
-pub use delegate::{Delegate, DelegateLayer};
-pub use layer::{ChainLayer, Court, GatewayLayer, NetworkLayer, PeerLayer, ProviderLayer};
+pub use delegate::Delegate;
+pub use layer::{ChainLayer, Court, DelegateLayer, GatewayLayer, NetworkLayer, PeerLayer, ProviderLayer};
 pub use money::{Budget, Credits, PerTib};
 pub use s3::{S3Tls, S3Url};
 

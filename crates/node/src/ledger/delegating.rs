@@ -60,8 +60,8 @@ async fn grant(State(client): State<Client>, Json(wanted): Json<Wanted>) -> Resu
 }
 
 async fn revoke(State(client): State<Client>, Path(delegate): Path<NodeId>) -> Result<Json<Value>, Refused> {
-    let known = tokio::task::spawn_blocking(move || client.revoke_grant(delegate)).await.map_err(Refused::internal)?;
-    Ok(Json(json!({"delegate": delegate, "revoked": known.map_err(Refused::internal)?})))
+    let known = blocking(move || client.revoke_grant(delegate)).await?;
+    Ok(Json(json!({"delegate": delegate, "revoked": known})))
 }
 
 /// Runs `cairn delegate`.

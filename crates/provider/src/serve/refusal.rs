@@ -3,8 +3,8 @@
 //! Never: a path of this machine in a message to a peer.
 
 use cairn_proto::frame::FrameError;
-use cairn_proto::shard::{Refusal, Response, response};
-use cairn_proto::{DelegationError, REFUSAL_MESSAGE_LEN_MAX, RefusalCode};
+use cairn_proto::shard::Response;
+use cairn_proto::{DelegationError, RefusalCode};
 
 use crate::accounts::AccountError;
 use crate::store::StoreError;
@@ -47,7 +47,7 @@ impl Failure {
             Failure::TooManyStreams(_) => RefusalCode::TooManyStreams,
             Failure::Stopping => RefusalCode::Stopping,
         };
-        let mut message = match self {
+        let message = match self {
             // The operating system's words and our paths are for the operator's log.
             Failure::Store(StoreError::Disk(_)) => "the disk failed; ask another provider".to_owned(),
             Failure::Store(StoreError::ReadOnly(_)) => "this provider takes no writes; ask another".to_owned(),
@@ -55,8 +55,7 @@ impl Failure {
             Failure::Account(AccountError::Chain(_)) => "the chain cannot be asked now; try again later".to_owned(),
             other => other.to_string(),
         };
-        message.truncate(message.floor_char_boundary(REFUSAL_MESSAGE_LEN_MAX));
-        Some(Response { kind: Some(response::Kind::Refusal(Refusal { code: code.into(), message })) })
+        Some(cairn_proto::refusal(code, message))
     }
 }
 

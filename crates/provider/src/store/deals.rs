@@ -43,11 +43,6 @@ pub struct Deal {
     pub valid_until: UnixMs,
 }
 
-/// Nobody of before the deal's fence writes.
-fn fenced(row: &DealRow, writer_epoch: u64) -> Result<(), StoreError> {
-    if writer_epoch < row.fence { Err(StoreError::StaleWriter { writer_epoch, fence: row.fence }) } else { Ok(()) }
-}
-
 /// Id of the deal that `client` opens at `provider` with `nonce`.
 pub fn deal_id(provider: NodeId, client: NodeId, nonce: &[u8; 16]) -> DealId {
     let hash = Sha256::new()
@@ -122,11 +117,6 @@ impl DealBook {
         oldest.map(|deal| Admission { evict: Some(deal) }).ok_or(StoreError::TooManyDeals(limits.total))
     }
 
-    /// Whether a writer of this epoch may still change what lies under a deal of `client`.
-    pub fn check_writer(&self, deal: &DealId, client: NodeId, writer_epoch: u64) -> Result<(), StoreError> {
-        fenced(&self.get(deal, client)?, writer_epoch)
-    }
-
     /// Sets `need_len` bytes of a deal aside for a writer of this epoch.
     pub fn reserve(
         &self,
@@ -137,7 +127,7 @@ impl DealBook {
     ) -> Result<(), StoreError> {
         let mut deals = guard(&self.deals);
         let entry = deals.get_mut(deal).filter(|entry| entry.row.client == client).ok_or(StoreError::UnknownDeal(*deal))?;
-        fenced(&entry.row, writer_epoch)?;
+        entry.row.check_writer(writer_epoch)?;
         if entry.row.valid_until <= now {
             return Err(StoreError::DealEnded(*deal));
         }

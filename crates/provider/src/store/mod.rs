@@ -229,12 +229,11 @@ impl Store {
         let taken_len = self.0.deals.taken_len(&id);
         let free_len = self.0.free_len();
         let space_len = space_len.min(taken_len.saturating_add(free_len).max(old.map_or(0, |old| old.space_len)));
-        let fence = old.map_or(0, |old| old.fence);
-        if writer_epoch != 0 && writer_epoch < fence {
-            return Err(StoreError::StaleWriter { writer_epoch, fence });
+        if let Some(old) = old.filter(|_| writer_epoch != 0) {
+            old.check_writer(writer_epoch)?;
         }
         let valid_until = self.0.clock.now().plus_ms(DEAL_VALID_MS);
-        let row = DealRow { client, nonce, space_len, valid_until, fence: fence.max(writer_epoch) };
+        let row = DealRow { client, nonce, space_len, valid_until, fence: old.map_or(0, |old| old.fence).max(writer_epoch) };
         if old.is_none() {
             if space_len == 0 {
                 return Err(StoreError::OverQuota { need_len: 1, free_len });
@@ -295,7 +294,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::UnknownDeal`], [`StoreError::StaleWriter`].
     pub fn check_writer(&self, client: NodeId, deal: DealId, writer_epoch: u64) -> Result<(), StoreError> {
-        if writer_epoch == 0 { Ok(()) } else { self.0.deals.check_writer(&deal, client, writer_epoch) }
+        if writer_epoch == 0 { Ok(()) } else { self.0.deals.get(&deal, client)?.check_writer(writer_epoch) }
     }
 
     /// Removes shards of `client` and returns how many were there. Their blocks are free soon after.

@@ -7,6 +7,7 @@ use cairn_types::merkle::Hash;
 use cairn_types::{DealId, NodeId, SegmentId, ShardRoot, UnixMs};
 
 use super::disk::DiskId;
+use super::error::StoreError;
 use super::volume::{Extent, VolumeId};
 
 /// Version of every row this program writes.
@@ -84,6 +85,14 @@ pub(crate) struct DealRow {
     pub valid_until: UnixMs,
     /// No writer of an earlier epoch stores or deletes.
     pub fence: u64,
+}
+
+impl DealRow {
+    /// Nobody of before the deal's fence writes.
+    pub fn check_writer(&self, writer_epoch: u64) -> Result<(), StoreError> {
+        let fence = self.fence;
+        if writer_epoch < fence { Err(StoreError::StaleWriter { writer_epoch, fence }) } else { Ok(()) }
+    }
 }
 
 /// Identity of the disk, to notice an index that was moved.

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
+use cairn_e2e::cli::{lines_in, units};
 use cairn_e2e::data::{self, Seeded};
 use cairn_e2e::proc::wait_until;
 use cairn_e2e::{Body, Localnet, S3, cli, rpc};
@@ -78,19 +79,9 @@ fn run(options: &Options) -> Result<()> {
     Ok(())
 }
 
-/// Base units of a JSON field.
-fn units(value: &Value, field: &str) -> Result<u128> {
-    value[field].as_str().with_context(|| format!("no {field} in {value}"))?.parse().context("base units")
-}
-
-fn lines(dir: &Path, command: &str) -> Result<Vec<Value>> {
-    let said = cli::text_in(dir, &[command, "--json"])?;
-    said.lines().map(|line| serde_json::from_str(line).with_context(|| line.to_owned())).collect()
-}
-
 /// Every entry of a journal takes as much as it gives.
 fn balanced(dir: &Path) -> Result<()> {
-    for entry in lines(dir, "ledger")? {
+    for entry in lines_in(dir, &["ledger"])? {
         let of = |line: &Value, side: &str| line[side][1].as_str().map_or(Ok(0), str::parse::<u128>);
         let (mut debit, mut credit) = (0, 0);
         for line in entry["lines"].as_array().context("lines")? {
@@ -295,11 +286,11 @@ impl World {
     }
 
     fn deposits(&self) -> Result<u128> {
-        sum_of(&lines(&self.net.dir(), "deals")?, &["deposit"])
+        sum_of(&lines_in(&self.net.dir(), &["deals"])?, &["deposit"])
     }
 
     fn redeemed(&self) -> Result<Vec<u128>> {
-        lines(&self.net.dir(), "earnings")?.iter().map(|line| units(line, "redeemed")).collect()
+        lines_in(&self.net.dir(), &["earnings"])?.iter().map(|line| units(line, "redeemed")).collect()
     }
 
     fn balances(&self) -> Result<Vec<u128>> {
@@ -345,7 +336,7 @@ impl World {
         ensure!(contracts == should, "the contracts hold {contracts} and should hold {should}");
         let supply = chain.total_supply()?;
         ensure!(supply == contracts + wallets.iter().sum::<u128>(), "the supply is {supply}");
-        for line in lines(&self.net.dir(), "earnings")? {
+        for line in lines_in(&self.net.dir(), &["earnings"])? {
             ensure!(line["conserved"] == true, "a provider's books do not balance: {line}");
         }
         self.dirs.iter().try_for_each(|dir| balanced(dir))
@@ -354,8 +345,8 @@ impl World {
     /// With nothing going on, each provider has been promised exactly what it has a claim to, and redeems exactly that.
     fn claims_are_promised(&self) -> Result<()> {
         wait_until("both sides to come to the same sums", QUIET, || {
-            let owed = lines(&self.net.dir(), "deals")?;
-            let earned = lines(&self.net.dir(), "earnings")?;
+            let owed = lines_in(&self.net.dir(), &["deals"])?;
+            let earned = lines_in(&self.net.dir(), &["earnings"])?;
             let mut same = owed.len() == PROVIDERS;
             for (provider, line) in self.net.ready().providers.iter().zip(&earned) {
                 let Some(deal) = owed.iter().find(|deal| deal["provider"] == provider.peer_id.as_str()) else { return Ok(None) };

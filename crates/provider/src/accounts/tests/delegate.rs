@@ -101,8 +101,8 @@ async fn a_delegate_reads_has_committed_and_pays_and_does_nothing_else() {
     assert_eq!(acting.pay(&voucher).await.expect("within the mandate").voucher, Some(voucher));
     // The client sees it, and its own next one replaces it.
     assert_eq!(client.account(bed.now()).await.expect("agreed").voucher, Some(voucher));
-    let Client { deal, channel, terms, start, key, .. } = client; // its stream ends, and with it the server
-    drop((serving, acting));
+    let Client { peer, deal, channel, terms, start, key } = client;
+    drop((serving, acting, peer)); // with the streams the server ends
     let serving = bed.serve();
     let mut client = Client { peer: bed.connect(&serving), deal, channel, terms, start, key };
     assert_eq!(client.account(bed.now()).await.expect("agreed").voucher, Some(voucher), "kept with its mandate");
