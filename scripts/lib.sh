@@ -47,13 +47,13 @@ web_once() {
       -newer web/dist/index.html -print -quit)
     [ -n "$newer" ] || return 0
   fi
-  web_packages
+  npm_packages web
   npm --prefix web run build
 }
 
-# The packages of web/, as its lock file has them.
-web_packages() {
-  [ web/node_modules/.package-lock.json -nt web/package-lock.json ] || npm --prefix web ci --no-audit --no-fund
+# npm_packages DIRECTORY: its packages, as its lock file has them.
+npm_packages() {
+  [ "$1/node_modules/.package-lock.json" -nt "$1/package-lock.json" ] || npm --prefix "$1" ci --no-audit --no-fund
 }
 
 # Builds every binary. Always the whole workspace: another selection would build the dependencies again with other features. For the same reason

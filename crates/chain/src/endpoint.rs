@@ -10,15 +10,11 @@ use std::time::{Duration, Instant};
 use alloy_primitives::{B256, Bytes};
 use http::{Method, Request, StatusCode, Uri, header};
 use http_body_util::{BodyExt, Full, Limited};
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
-use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::{TokioExecutor, TokioTimer};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
-use tokio_rustls::rustls::crypto::aws_lc_rs;
-use tokio_rustls::rustls::{ClientConfig, RootCertStore};
+
+use crate::https::{HttpClient, NoCertificates, http_client, with_sources};
 
 /// Bytes of one answer.
 pub const ANSWER_LEN_MAX: usize = 32 << 20;
@@ -67,14 +63,9 @@ pub enum EndpointError {
     /// The URL is not one that we can ask.
     #[error("{0:?} is no http or https URL")]
     Url(String),
-    /// The system has no certificates to know an https node by.
-    #[error("no certificates to know {url} by ({reason}): install ca-certificates, or name a file in SSL_CERT_FILE")]
-    Certificates {
-        /// Which node.
-        url: String,
-        /// What is wrong with them.
-        reason: String,
-    },
+    /// Nothing to know an https node by.
+    #[error(transparent)]
+    Certificates(#[from] NoCertificates),
     /// No connection, or it broke.
     #[error("the chain's node at {url} cannot be reached: {reason}")]
     Unreachable {
@@ -144,7 +135,7 @@ impl EndpointError {
             EndpointError::Unreachable { .. } | EndpointError::Timeout(_) | EndpointError::RateLimited(_) => true,
             EndpointError::Status(status) => *status >= 500,
             EndpointError::Url(_)
-            | EndpointError::Certificates { .. }
+            | EndpointError::Certificates(_)
             | EndpointError::Wrong { .. }
             | EndpointError::Refused { .. }
             | EndpointError::OtherChain { .. }
@@ -152,12 +143,6 @@ impl EndpointError {
             | EndpointError::CoolingDown(_) => false,
         }
     }
-}
-
-/// An error with what it comes from: of a connection that fails the outermost says little.
-fn with_sources(error: &dyn std::error::Error) -> String {
-    let sources = std::iter::successors(error.source(), |error| error.source());
-    sources.fold(error.to_string(), |text, source| format!("{text}: {source}")).chars().take(REASON_LEN_MAX).collect()
 }
 
 fn shown(url: &str) -> String {
@@ -173,7 +158,7 @@ pub struct Endpoint {
 struct Inner {
     config: EndpointConfig,
     uri: Uri,
-    client: Client<HttpsConnector<HttpConnector>, Full<bytes::Bytes>>,
+    client: HttpClient,
     breaker: Mutex<Breaker>,
 }
 
@@ -203,38 +188,16 @@ impl Endpoint {
     /// # Errors
     /// [`EndpointError::Url`], [`EndpointError::Certificates`].
     pub fn new(config: EndpointConfig) -> Result<Endpoint, EndpointError> {
-        let mut roots = RootCertStore::empty();
-        if config.url.starts_with("https:") {
-            let found = rustls_native_certs::load_native_certs();
-            if roots.add_parsable_certificates(found.certs).0 == 0 {
-                let reason = found.errors.first().map_or_else(|| "there are none".to_owned(), ToString::to_string);
-                return Err(EndpointError::Certificates { url: shown(&config.url), reason });
-            }
-        }
-        Endpoint::trusting(config, roots)
+        let client = http_client(config.try_time, config.url.starts_with("https:"))?;
+        Endpoint::asking(config, client)
     }
 
-    /// As [`Endpoint::new`], for a node whose certificate is signed by one of `roots`.
-    fn trusting(config: EndpointConfig, roots: RootCertStore) -> Result<Endpoint, EndpointError> {
+    fn asking(config: EndpointConfig, client: HttpClient) -> Result<Endpoint, EndpointError> {
         let wrong = || EndpointError::Url(shown(&config.url));
         let uri: Uri = config.url.parse().map_err(|_| wrong())?;
         if !matches!(uri.scheme_str(), Some("http" | "https")) || uri.host().is_none() {
             return Err(wrong());
         }
-        let mut connector = HttpConnector::new();
-        connector.enforce_http(false);
-        connector.set_nodelay(true);
-        connector.set_connect_timeout(Some(config.try_time));
-        let tls = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()));
-        let tls = tls.with_safe_default_protocol_versions().expect("the provider has the usual versions");
-        let tls = tls.with_root_certificates(roots).with_no_client_auth();
-        let connector =
-            HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1().wrap_connector(connector);
-        let client = Client::builder(TokioExecutor::new())
-            .pool_timer(TokioTimer::new())
-            .pool_idle_timeout(Duration::from_secs(5))
-            .pool_max_idle_per_host(4)
-            .build(connector);
         Ok(Endpoint { inner: Arc::new(Inner { config, uri, client, breaker: Mutex::default() }) })
     }
 
@@ -289,7 +252,7 @@ impl Endpoint {
         let unreachable = |reason: String| EndpointError::Unreachable { url: config.url.clone(), reason };
         let request = Request::builder().method(Method::POST).uri(uri.clone()).header(header::CONTENT_TYPE, "application/json");
         let request = request.body(Full::new(body)).map_err(|error| wrong(error.to_string()))?;
-        let response = client.request(request).await.map_err(|error| unreachable(with_sources(&error)))?;
+        let response = client.request(request).await.map_err(|error| unreachable(with_sources(&error, REASON_LEN_MAX)))?;
         let status = response.status();
         let read = Limited::new(response.into_body(), ANSWER_LEN_MAX).collect().await;
         if status == StatusCode::TOO_MANY_REQUESTS {
@@ -348,15 +311,19 @@ impl Endpoint {
 #[cfg(test)]
 mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio_rustls::rustls::RootCertStore;
+    use tokio_rustls::rustls::crypto::aws_lc_rs;
 
     use super::*;
+    use crate::https::trusting;
 
     #[test]
     fn only_http_urls_are_asked() {
         for url in ["", "localhost:8545", "ftp://node.example", "http://", "/path"] {
             assert!(matches!(Endpoint::new(EndpointConfig::new(url, 1)), Err(EndpointError::Url(_))), "{url}");
         }
-        assert!(Endpoint::trusting(EndpointConfig::new("https://node.example", 1), RootCertStore::empty()).is_ok());
+        let client = trusting(Duration::from_secs(1), RootCertStore::empty());
+        assert!(Endpoint::asking(EndpointConfig::new("https://node.example", 1), client).is_ok());
         assert!(Endpoint::new(EndpointConfig::new("http://127.0.0.1:8545/key", 1)).is_ok());
     }
 
@@ -388,14 +355,14 @@ mod tests {
     #[tokio::test]
     async fn over_tls_a_node_is_asked_if_its_certificate_is_known() {
         let (address, roots) = secured().await;
-        let quick =
-            |name: &str| EndpointConfig { tries_max: 1, ..EndpointConfig::new(format!("https://{name}:{}", address.port()), 7) };
-        let node = Endpoint::trusting(quick("localhost"), roots.clone()).expect("a URL");
-        let asked: String = node.ask("eth_chainId", json!([])).await.expect("its certificate is known");
-        assert_eq!(asked, "0x7");
-        let unknown = Endpoint::trusting(quick("localhost"), RootCertStore::empty()).expect("a URL");
-        let other_name = Endpoint::trusting(quick("127.0.0.1"), roots).expect("a URL");
-        for node in [unknown, other_name] {
+        let node = |name: &str, roots: RootCertStore| {
+            let config = EndpointConfig { tries_max: 1, ..EndpointConfig::new(format!("https://{name}:{}", address.port()), 7) };
+            Endpoint::asking(config, trusting(Duration::from_secs(5), roots)).expect("a URL")
+        };
+        let asked = node("localhost", roots.clone());
+        let id: String = asked.ask("eth_chainId", json!([])).await.expect("its certificate is known");
+        assert_eq!(id, "0x7");
+        for node in [node("localhost", RootCertStore::empty()), node("127.0.0.1", roots)] {
             let refused = node.ask::<String>("eth_chainId", json!([])).await;
             assert!(
                 matches!(&refused, Err(EndpointError::Unreachable { reason, .. }) if reason.contains("certificate")),

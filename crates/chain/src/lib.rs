@@ -12,6 +12,7 @@ pub mod follower;
 pub mod genesis;
 #[cfg(test)]
 mod golden;
+pub mod https;
 pub mod ledger;
 mod node;
 mod revert;

@@ -82,6 +82,30 @@ impl Tools {
         self.run("python", [script.as_os_str()].into_iter().chain(args.iter().map(|arg| OsStr::new(*arg))))
     }
 
+    /// A script of `tests/e2e/js`, run by Node.js with the packages of its lock file.
+    pub fn node(&self, script: &str, args: &[&str]) -> Result<String> {
+        let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("js");
+        ensure!(dir.join("node_modules").is_dir(), "the packages of tests/e2e/js are missing: run scripts/setup");
+        self.run("node", [dir.join(script).as_os_str()].into_iter().chain(args.iter().map(|arg| OsStr::new(*arg))))
+    }
+
+    /// `duplicity …`, unencrypted, in small volumes.
+    pub fn duplicity(&self, args: &[&str]) -> Result<String> {
+        let fixed = ["--no-encryption", "--volsize=10", "--s3-endpoint-url", &self.ready.endpoint];
+        self.run("duplicity", args.iter().chain(&fixed))
+    }
+
+    /// Mounts a bucket at `dir` with s3fs, until what is given back is dropped.
+    pub fn mount(&self, bucket: &str, dir: &Path) -> Result<Mount> {
+        std::fs::create_dir_all(dir)?;
+        let url = format!("url={}", self.ready.endpoint);
+        let region = format!("endpoint={}", self.ready.region);
+        let at = dir.to_str().context("temporary paths are UTF-8")?;
+        let options = ["-o", &url, "-o", &region, "-o", "use_path_request_style", "-o", "retries=1", "-o", "multipart_size=5"];
+        self.run("s3fs", [bucket, at].iter().chain(&options))?;
+        Ok(Mount(dir.to_path_buf()))
+    }
+
     /// `restic …` with the repository in a bucket.
     pub fn restic(&self, bucket: &str, args: &[&str]) -> Result<String> {
         let repository = format!("s3:{}/{bucket}/backup", self.ready.endpoint);
@@ -103,6 +127,18 @@ impl Tools {
             format!("--secret_key={}", self.ready.secret_key),
         ];
         self.run("s3cmd", flags.iter().map(String::as_str).chain(args.iter().copied()))
+    }
+}
+
+/// A mounted bucket.
+pub struct Mount(PathBuf);
+
+impl Drop for Mount {
+    fn drop(&mut self) {
+        // Waits for what is still being written; a mount that stays would outlive its gateway.
+        if !Command::new("umount").arg(&self.0).status().is_ok_and(|status| status.success()) {
+            let _ = Command::new("umount").arg("--lazy").arg(&self.0).status();
+        }
     }
 }
 

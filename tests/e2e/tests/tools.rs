@@ -1,6 +1,6 @@
-//! The five S3 tools that people have: files go in and come back byte for byte.
+//! The S3 tools that people have: files go in and come back byte for byte.
 //!
-//! Never: a tool skipped because it is missing. Limits: `CAIRN_E2E_LARGE_MIB` sets the large file of the aws test (1,024 by default).
+//! Never: a tool skipped because it is missing. s3fs alone needs `/dev/fuse`, and says so where there is none. Limits: `CAIRN_E2E_LARGE_MIB` sets the large file of the aws test (1,024 by default).
 
 use std::path::Path;
 
@@ -126,5 +126,67 @@ fn s3cmd_puts_gets_lists_and_syncs() -> Result<()> {
     data::check_same_tree(&up, &down)?;
     tools.s3cmd(&["del", "--recursive", "--force", "s3://s3cmd"])?;
     tools.s3cmd(&["rb", "s3://s3cmd"])?;
+    Ok(())
+}
+
+#[test]
+fn minio_js_does_its_everyday_work() -> Result<()> {
+    let (_net, tools) = network()?;
+    tools.node("minio.mjs", &["40"])?;
+    Ok(())
+}
+
+#[test]
+fn duplicity_backs_up_in_increments_verifies_and_restores() -> Result<()> {
+    let (net, tools) = network()?;
+    let (up, down, earlier) = (net.scratch("up"), net.scratch("down"), net.scratch("earlier"));
+    let backup = "boto3+s3://duplicity/backup";
+    data::write_tree(&up, 5, 100, 30 * MIB)?;
+    tools.aws(&["mb", "s3://duplicity"])?;
+    tools.duplicity(&["full", text(&up)?, backup])?;
+    data::write_file(&up.join("later.bin"), 78, 3 * MIB)?;
+    tools.duplicity(&["incremental", text(&up)?, backup])?;
+    tools.duplicity(&["verify", "--compare-data", backup, text(&up)?])?;
+    data::write_file(&up.join("later.bin"), 79, MIB)?;
+    ensure!(tools.duplicity(&["verify", "--compare-data", backup, text(&up)?]).is_err(), "a changed file was not noticed");
+    data::write_file(&up.join("later.bin"), 78, 3 * MIB)?;
+    // A machine that has nothing but the keys.
+    let elsewhere = Tools::new(net.ready(), &net.scratch("elsewhere"))?;
+    elsewhere.duplicity(&["restore", backup, text(&down)?])?;
+    data::check_same_tree(&up, &down)?;
+    elsewhere.duplicity(&["remove-all-but-n-full", "1", "--force", backup])?;
+    elsewhere.duplicity(&["restore", "--file-to-restore", "later.bin", backup, text(&earlier)?])?;
+    let (sent, got) = (std::fs::File::open(up.join("later.bin"))?, std::fs::File::open(&earlier)?);
+    ensure!(data::sha256_of(sent)? == data::sha256_of(got)?, "one file of the backup came back different");
+    Ok(())
+}
+
+#[test]
+fn s3fs_mounts_a_bucket_as_a_directory() -> Result<()> {
+    if !Path::new("/dev/fuse").exists() {
+        eprintln!("S3FS WAS NOT TRIED: there is no /dev/fuse here");
+        return Ok(());
+    }
+    let (net, tools) = network()?;
+    let (up, down, mounted) = (net.scratch("up"), net.scratch("down"), net.scratch("mounted"));
+    data::write_tree(&up, 6, 20, 20 * MIB)?;
+    std::fs::remove_dir_all(up.join("long"))?; // s3fs itself takes no key of 1,024 bytes
+    tools.aws(&["mb", "s3://s3fs"])?;
+    let mount = tools.mount("s3fs", &mounted)?;
+    tools.run("cp", ["-r", &format!("{}/.", text(&up)?), text(&mounted)?])?;
+    data::check_same_tree(&up, &mounted)?;
+    std::fs::rename(mounted.join("large.bin"), mounted.join("renamed.bin"))?;
+    drop(mount);
+    // What was written through the mount, read without it, and the other way round.
+    tools.aws(&["mv", "--only-show-errors", "s3://s3fs/renamed.bin", "s3://s3fs/large.bin"])?;
+    let again = net.scratch("again");
+    let mount = tools.mount("s3fs", &again)?;
+    tools.run("cp", ["-r", &format!("{}/.", text(&again)?), text(&down)?])?;
+    data::check_same_tree(&up, &down)?;
+    std::fs::remove_dir_all(again.join("small"))?;
+    std::fs::remove_file(again.join("large.bin"))?;
+    drop(mount);
+    let left = net.s3()?.list("s3fs")?;
+    ensure!(!left.iter().any(|key| key.starts_with("small/") || key == "large.bin"), "what was removed is still there: {left:?}");
     Ok(())
 }

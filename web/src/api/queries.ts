@@ -3,7 +3,7 @@ import { keepPreviousData, useQuery, type UseQueryResult } from "@tanstack/react
 import { at, get, query } from "./client";
 import type {
   AccessKey, Alert, Audit, Bucket, BucketCost, ClientDeal, Dispute, Earnings, History, Listing, Offer, Places, ProviderDeal,
-  Spending, Stat, Version, Wallet,
+  Spending, Stat, Version, Wallet, Webhook,
 } from "./types";
 
 const LIVE_MS = 4000;
@@ -40,6 +40,6 @@ export const useVersions = (node: string, bucket: string, key: string) =>
 export const usePlaces = (node: string, bucket: string, key: string) =>
   useGet<Places>(at(node, `/v1/places${query({ bucket, key })}`), SLOW_MS);
 export const useKeys = (node: string) => useGet<{ keys: AccessKey[] }>(at(node, "/v1/keys"), SLOW_MS);
-export const useAlerts = () => useGet<{ alerts: Alert[] }>("/api/alerts", LIVE_MS);
+export const useAlerts = () => useGet<{ alerts: Alert[]; webhooks: Webhook[] }>("/api/alerts", LIVE_MS);
 export const useHistory = (node: string, sinceMs: number) =>
   useGet<History>(at(node, `/history${query({ since_ms: sinceMs })}`), SLOW_MS);

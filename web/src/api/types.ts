@@ -105,6 +105,7 @@ export interface Alert {
   id: string; node: string; severity: "critical" | "warning"; title: string; cause: string; remedy: string; since: number;
   over: number | null; acknowledged: number | null;
 }
+export interface Webhook { hook: string; told_at: number | null; trouble: string | null }
 export interface History { series: string[]; every_ms: number; points: (string | number | null)[][] }
 export interface Dispute {
   dispute: string; state: string; open: boolean; deadline_s?: number | null; at_risk?: string | null; provider?: string; provider_wallet?: string;

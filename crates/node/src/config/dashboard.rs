@@ -7,6 +7,7 @@ use clap::Args;
 use serde::{Deserialize, Serialize};
 
 use crate::dashboard::nodes::Other;
+use crate::dashboard::webhooks::Hook;
 use crate::text::text_in_serde;
 
 /// Default port of a gateway's dashboard.
@@ -67,12 +68,27 @@ pub struct DashboardLayer {
         value_name = "NAME=DIR"
     )]
     pub node: Option<Vec<Other>>,
+    /// Addresses that are told of alerts by a POST of JSON; may be repeated
+    #[arg(
+        id = "dashboard_webhook",
+        long = "dashboard-webhook",
+        env = "CAIRN_DASHBOARD_WEBHOOK",
+        hide_env_values = true,
+        value_delimiter = ',',
+        value_name = "URL"
+    )]
+    pub webhook: Option<Vec<Hook>>,
 }
 
 impl DashboardLayer {
     /// This layer over `lower`.
     pub fn over(self, lower: Self) -> Self {
-        Self { listen: self.listen.or(lower.listen), host: self.host.or(lower.host), node: self.node.or(lower.node) }
+        Self {
+            listen: self.listen.or(lower.listen),
+            host: self.host.or(lower.host),
+            node: self.node.or(lower.node),
+            webhook: self.webhook.or(lower.webhook),
+        }
     }
 }
 
@@ -89,6 +105,8 @@ pub struct Dashboard {
     pub host: Vec<String>,
     /// Other nodes.
     pub node: Vec<Other>,
+    /// Who is told of alerts.
+    pub webhook: Vec<Hook>,
 }
 
 impl Dashboard {
@@ -100,12 +118,13 @@ impl Dashboard {
             listen: layer.listen.unwrap_or(Listen(Some(default))),
             host: layer.host.unwrap_or_default(),
             node: layer.node.unwrap_or_default(),
+            webhook: layer.webhook.unwrap_or_default(),
         }
     }
 
     /// Of a dashboard at an address that is not the user's to choose.
     pub fn at(address: SocketAddr) -> Dashboard {
-        Dashboard { listen: Listen(Some(address)), is_default: false, host: Vec::new(), node: Vec::new() }
+        Dashboard { listen: Listen(Some(address)), is_default: false, host: Vec::new(), node: Vec::new(), webhook: Vec::new() }
     }
 
     /// Where it listens; `None` when it is switched off.

@@ -11,6 +11,7 @@ use anyhow::{Context, Result};
 use cairn_types::UnixMs;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use tokio::sync::watch;
 
 use super::nodes::Kind;
 use super::sampler::{NodeSample, Sample, number};
@@ -77,6 +78,7 @@ impl Alert {
 pub struct Alerts {
     path: PathBuf,
     all: Mutex<BTreeMap<String, Alert>>,
+    changed: watch::Sender<()>,
 }
 
 impl Alerts {
@@ -94,7 +96,7 @@ impl Alerts {
             Err(error) => return Err(error).with_context(|| format!("cannot read {}", path.display())),
         };
         let all = all.into_iter().map(|alert| (alert.finding.id.clone(), alert)).collect();
-        Ok(Alerts { path: path.to_owned(), all: Mutex::new(all) })
+        Ok(Alerts { path: path.to_owned(), all: Mutex::new(all), changed: watch::Sender::new(()) })
     }
 
     /// Takes up what a sample shows. Blocking.
@@ -137,6 +139,7 @@ impl Alerts {
         if let Err(error) = saved {
             tracing::warn!(error = format!("{error:#}"), "the alerts are not on disk");
         }
+        self.changed.send_replace(());
     }
 
     /// Says that somebody knows; `false` when there is no such alert. Blocking. An event is over with it.
@@ -149,6 +152,11 @@ impl Alerts {
         }
         self.save(&all);
         true
+    }
+
+    /// Told of each change.
+    pub fn changes(&self) -> watch::Receiver<()> {
+        self.changed.subscribe()
     }
 
     /// All: the open ones first, the worst of them first.

@@ -14,6 +14,7 @@ pub mod nodes;
 mod routes;
 mod sampler;
 mod session;
+pub mod webhooks;
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -42,6 +43,7 @@ use guard::Door;
 use history::History;
 use nodes::{Node, Nodes};
 use sampler::{Latest, Live, Sample};
+use webhooks::{Hook, Webhooks};
 
 /// Bytes of a JSON body that the dashboard itself reads.
 pub const JSON_LEN_MAX: usize = 64 * 1024;
@@ -62,6 +64,7 @@ struct Shared {
     live: Arc<Live>,
     history: Arc<History>,
     alerts: Arc<Alerts>,
+    webhooks: Arc<Webhooks>,
     clock: Arc<dyn Clock>,
     stop: CancellationToken,
 }
@@ -172,29 +175,31 @@ pub async fn start(config: &config::Dashboard, home: &Path, own: Vec<Node>) -> R
             "choose another name with --dashboard-node",
         ));
     }
-    serve(listener, &config.host, &home.join(DIR_NAME), all.into()).map(Some)
+    serve(listener, config, &home.join(DIR_NAME), all.into()).map(Some)
 }
 
-fn serve(listener: TcpListener, hosts: &[String], dir: &Path, nodes: Nodes) -> Result<Dashboard> {
+fn serve(listener: TcpListener, config: &config::Dashboard, dir: &Path, nodes: Nodes) -> Result<Dashboard> {
     let address = listener.local_addr()?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let (told, latest) = watch::channel(Arc::new(Sample::default()));
+    let url = url(address);
     let shared = Shared {
-        door: Door::new(Arc::new(Auth::open(dir, clock.clone(), Arc::new(SystemRng))?), address, hosts),
+        door: Door::new(Arc::new(Auth::open(dir, clock.clone(), Arc::new(SystemRng))?), address, &config.host),
         history: Arc::new(History::open(&dir.join("history"), &nodes)?),
         alerts: Arc::new(Alerts::open(&dir.join("alerts.json"))?),
+        webhooks: Arc::new(webhooks(&config.webhook, dir, &url, clock.clone())?),
         live: Arc::new(Live::new(LIVE_MAX)),
         stop: CancellationToken::new(),
         nodes,
         latest,
         clock,
     };
-    let url = url(address);
     write_private(&dir.join(URL_FILE), url.as_bytes())?;
     let stop = shared.stop.clone();
     let sampling =
         tokio::spawn(sampler::run(shared.nodes.clone(), shared.clock.clone(), told, shared.live.clone(), stop.clone()));
     let noting = tokio::spawn(note(shared.latest.clone(), shared.history.clone(), shared.alerts.clone()));
+    let telling = tokio::spawn(shared.webhooks.clone().run(shared.alerts.clone(), stop.clone()));
     let router = router(shared);
     let ending = stop.clone().cancelled_owned();
     let serving = tokio::spawn(async move {
@@ -203,7 +208,15 @@ fn serve(listener: TcpListener, hosts: &[String], dir: &Path, nodes: Nodes) -> R
         }
     });
     tracing::info!(url = invitation(&url, dir), "the dashboard is up");
-    Ok(Dashboard { url, dir: dir.to_owned(), stop, tasks: vec![sampling, noting, serving] })
+    Ok(Dashboard { url, dir: dir.to_owned(), stop, tasks: vec![sampling, noting, telling, serving] })
+}
+
+fn webhooks(hooks: &[Hook], dir: &Path, url: &str, clock: Arc<dyn Clock>) -> Result<Webhooks> {
+    let opened = Webhooks::open(hooks, &dir.join("webhooks.json"), url, clock);
+    opened.map_err(|error| match error.downcast_ref::<cairn_chain::https::NoCertificates>() {
+        Some(why) => coded(ExitCode::Unavailable, format!("webhooks cannot be told: {why}"), "or name http:// addresses only"),
+        None => error,
+    })
 }
 
 /// Loopback is named by number, so that no name service is asked.
@@ -235,6 +248,7 @@ fn router(shared: Shared) -> Router {
         .route("/api/events", get(routes::events))
         .route("/api/alerts", get(routes::alerts))
         .route("/api/alerts/acknowledge", post(routes::acknowledge))
+        .route("/api/alerts/test", post(routes::test_webhooks))
         .route("/api/session", axum::routing::delete(session::log_out))
         .layer(DefaultBodyLimit::max(JSON_LEN_MAX))
         .route("/api/nodes/{name}/v1/{*path}", any(nodes::pass))

@@ -72,9 +72,14 @@ pub async fn history(
     }
 }
 
-/// `GET /api/alerts`: the open ones first, the worst of them first.
+/// `GET /api/alerts`: the open ones first, the worst of them first; and how the webhooks do.
 pub async fn alerts(State(shared): State<Shared>) -> Json<Value> {
-    Json(json!({"alerts": shared.alerts.list()}))
+    Json(json!({"alerts": shared.alerts.list(), "webhooks": shared.webhooks.view()}))
+}
+
+/// `POST /api/alerts/test`: `{"webhooks"}` once all were told, or have failed.
+pub async fn test_webhooks(State(shared): State<Shared>) -> Json<Value> {
+    Json(json!({"webhooks": shared.webhooks.test().await}))
 }
 
 /// Body of `POST /api/alerts/acknowledge`.

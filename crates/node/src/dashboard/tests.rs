@@ -49,6 +49,7 @@ async fn world() -> World {
         door: Door::new(auth, "127.0.0.1:8334".parse().unwrap(), &["Attic.example".into()]),
         history: Arc::new(History::open(&dir.join("history"), &nodes).unwrap()),
         alerts: Arc::new(Alerts::open(&dir.join("alerts.json")).unwrap()),
+        webhooks: Arc::new(webhooks(&[], &dir, "", clock.clone()).unwrap()),
         live: Arc::new(Live::new(1)),
         stop: CancellationToken::new(),
         nodes,

@@ -4,6 +4,7 @@ import { call } from "../../api/client";
 import { useAlerts } from "../../api/queries";
 import type { Alert } from "../../api/types";
 import { Act, Badge, Card, Empty, Loaded, Title, When } from "../../parts/basic";
+import { Webhooks } from "./webhooks";
 
 export function Alerts() {
   const alerts = useAlerts();
@@ -14,8 +15,9 @@ export function Alerts() {
     <>
       <Title>Alerts</Title>
       <Loaded query={alerts}>
-        {({ alerts: all }) =>
-          all.length === 0 ? (
+        {({ alerts: all, webhooks }) => (
+          <>
+          {all.length === 0 ? (
             <Card><Empty title="There has been no alert"><p>A disk that takes no writes, a failed audit, a node that is down: it would be shown here with its cause and what helps.</p></Empty></Card>
           ) : (
             all.map((alert) => (
@@ -34,8 +36,10 @@ export function Alerts() {
                 {alert.acknowledged === null && alert.over === null ? <Act label="Acknowledge" act={() => acknowledge(alert)} /> : alert.acknowledged !== null && <span className="soft small">acknowledged <When at={alert.acknowledged} /></span>}
               </Card>
             ))
-          )
-        }
+          )}
+          <Webhooks all={webhooks} />
+          </>
+        )}
       </Loaded>
     </>
   );
