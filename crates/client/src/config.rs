@@ -33,6 +33,8 @@ pub struct Config {
     pub replay_len_max: usize,
     /// A provider that does not answer for so long counts as lost, and its shards are built anew elsewhere.
     pub lost_after: Duration,
+    /// A provider that failed is left out of placement this long at first, doubling with each failure in a row up to 64 times that.
+    pub failed_rest: Duration,
     /// Idle streams kept per provider.
     pub idle_streams_max: usize,
 }
@@ -53,6 +55,7 @@ impl Default for Config {
             cells_ahead: 6,
             replay_len_max: 2 * 1024 * 1024,
             lost_after: Duration::from_secs(3600),
+            failed_rest: Duration::from_millis(500),
             idle_streams_max: 16,
         }
     }

@@ -23,8 +23,7 @@ use crate::session::Session;
 const IDLE_MAX: Duration = Duration::from_secs(60);
 /// A provider that refused for lack of room is left alone this long.
 const FULL_FOR: Duration = Duration::from_secs(30);
-/// A provider that failed is left out of placement this long at first, doubling with each failure in a row.
-const FAILED_FOR: Duration = Duration::from_millis(500);
+/// Doublings of [`Config::failed_rest`].
 const FAILED_DOUBLINGS_MAX: u32 = 6;
 /// A provider that is asked for a word gives it within this time.
 const WORD_TIMEOUT: Duration = Duration::from_secs(2);
@@ -228,7 +227,7 @@ impl Peers {
             peer.last_failure = Some(error.to_string());
             let pause = match error {
                 PeerError::Refused { code, .. } if is_full(*code) => FULL_FOR,
-                _ => FAILED_FOR * 2u32.pow(peer.failures_in_row.min(FAILED_DOUBLINGS_MAX)),
+                _ => self.config.failed_rest * 2u32.pow(peer.failures_in_row.min(FAILED_DOUBLINGS_MAX)),
             };
             peer.not_before = Some(Instant::now() + pause);
             if let PeerError::Refused {

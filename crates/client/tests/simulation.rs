@@ -19,6 +19,8 @@ use network::deals::*;
 
 const PROVIDERS: usize = 5;
 const LOSS_PERCENT: u64 = 20;
+/// How often an upload is begun before it is given up.
+const UPLOADS_MAX: usize = 10;
 /// Blobs that are kept; beyond, the oldest is deleted.
 const KEPT_MAX: usize = 12;
 
@@ -54,7 +56,9 @@ fn number(name: &str, otherwise: u64) -> u64 {
 }
 
 fn impatient() -> Config {
-    Config { call_timeout: Duration::from_secs(5), stall_timeout: Duration::from_secs(5), ..config() }
+    // An epoch is over in moments; whoever failed in one is asked again in the next, as after a real hour.
+    let failed_rest = Duration::from_micros(10);
+    Config { call_timeout: Duration::from_secs(5), stall_timeout: Duration::from_secs(5), failed_rest, ..config() }
 }
 
 fn payer(network: &Arc<Network>) -> Option<Client> {
@@ -118,12 +122,13 @@ impl World {
     async fn store(&mut self) {
         let seed = self.draw.below(u64::MAX);
         let len = 1 + self.draw.below(600_000) as usize;
-        match put(self.client(), &sample(len, seed)).await {
-            Ok(stored) => {
+        for _ in 0..UPLOADS_MAX {
+            if let Ok(stored) = put(self.client(), &sample(len, seed)).await {
                 self.blobs.push((stored, seed));
                 self.count("blobs stored");
+                break;
             }
-            Err(_) => self.count("uploads that failed"),
+            self.count("uploads that failed");
         }
         if self.blobs.len() > KEPT_MAX {
             let (blob, _) = self.blobs.remove(0);
