@@ -14,7 +14,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use crate::https::{HttpClient, NoCertificates, http_client, with_sources};
+use crate::https::{HttpClient, NoCertificates, http_client, http_uri, with_sources};
 
 /// Bytes of one answer.
 pub const ANSWER_LEN_MAX: usize = 32 << 20;
@@ -193,11 +193,7 @@ impl Endpoint {
     }
 
     fn asking(config: EndpointConfig, client: HttpClient) -> Result<Endpoint, EndpointError> {
-        let wrong = || EndpointError::Url(shown(&config.url));
-        let uri: Uri = config.url.parse().map_err(|_| wrong())?;
-        if !matches!(uri.scheme_str(), Some("http" | "https")) || uri.host().is_none() {
-            return Err(wrong());
-        }
+        let uri = http_uri(&config.url).ok_or_else(|| EndpointError::Url(shown(&config.url)))?;
         Ok(Endpoint { inner: Arc::new(Inner { config, uri, client, breaker: Mutex::default() }) })
     }
 

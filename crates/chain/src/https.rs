@@ -5,6 +5,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::Uri;
 use http_body_util::Full;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
@@ -20,6 +21,11 @@ pub type HttpClient = Client<HttpsConnector<HttpConnector>, Full<bytes::Bytes>>;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("no certificates to know https servers by ({0}): install ca-certificates, or name a file in SSL_CERT_FILE")]
 pub struct NoCertificates(pub String);
+
+/// An absolute `http` or `https` URL; `None` when it is something else.
+pub fn http_uri(text: &str) -> Option<Uri> {
+    text.parse::<Uri>().ok().filter(|uri| matches!(uri.scheme_str(), Some("http" | "https")) && uri.host().is_some())
+}
 
 /// A client that may take `connect_time` to connect; certificates are looked for only `for_https`.
 ///

@@ -6,6 +6,7 @@ use std::str::FromStr;
 use clap::Args;
 use serde::{Deserialize, Serialize};
 
+use super::layer::over;
 use crate::dashboard::nodes::Other;
 use crate::dashboard::webhooks::Hook;
 use crate::text::text_in_serde;
@@ -83,12 +84,7 @@ pub struct DashboardLayer {
 impl DashboardLayer {
     /// This layer over `lower`.
     pub fn over(self, lower: Self) -> Self {
-        Self {
-            listen: self.listen.or(lower.listen),
-            host: self.host.or(lower.host),
-            node: self.node.or(lower.node),
-            webhook: self.webhook.or(lower.webhook),
-        }
+        over!(self, lower; listen, host, node, webhook)
     }
 }
 

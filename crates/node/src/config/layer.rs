@@ -14,6 +14,7 @@ use crate::span::Span;
 macro_rules! over {
     ($upper:ident, $lower:ident; $($field:ident),+) => { Self { $($field: $upper.$field.or($lower.$field)),+ } };
 }
+pub(super) use over;
 
 /// How to find others.
 #[derive(Debug, Clone, Default, PartialEq, Args, Deserialize)]

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use anyhow::Result;
-use hyper::Uri;
+use cairn_chain::https::http_uri;
 use serde::Serialize;
 
 use crate::outcome::{ExitCode, coded};
@@ -48,9 +48,8 @@ impl FromStr for S3Url {
     type Err = String;
     fn from_str(text: &str) -> Result<Self, String> {
         let trimmed = text.trim_end_matches('/');
-        let uri = trimmed.parse::<Uri>().ok().filter(|uri| {
-            let http = uri.scheme_str().is_some_and(|scheme| matches!(scheme, "http" | "https"));
-            http && uri.authority().is_some_and(|host| !host.as_str().contains('@')) && uri.path() == "/" && uri.query().is_none()
+        let uri = http_uri(trimmed).filter(|uri| {
+            uri.authority().is_some_and(|host| !host.as_str().contains('@')) && uri.path() == "/" && uri.query().is_none()
         });
         uri.map(|_| S3Url(trimmed.to_owned()))
             .ok_or_else(|| format!("{text:?} is no URL of an S3 endpoint; write https://HOST or https://HOST:PORT"))

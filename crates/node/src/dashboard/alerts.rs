@@ -7,15 +7,15 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use cairn_types::UnixMs;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::sync::watch;
 
+use super::kept;
 use super::nodes::Kind;
 use super::sampler::{NodeSample, Sample, number};
-use crate::home::write_private;
 
 /// Alerts that are kept.
 pub const KEPT_MAX: usize = 500;
@@ -87,14 +87,7 @@ impl Alerts {
     /// # Errors
     /// It cannot be read. A damaged one is begun anew: what lasts is found again.
     pub fn open(path: &Path) -> Result<Alerts> {
-        let all = match std::fs::read(path) {
-            Ok(bytes) => serde_json::from_slice::<Vec<Alert>>(&bytes).unwrap_or_else(|error| {
-                tracing::warn!(%error, path = %path.display(), "the alerts are damaged and begin anew");
-                Vec::new()
-            }),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
-            Err(error) => return Err(error).with_context(|| format!("cannot read {}", path.display())),
-        };
+        let all: Vec<Alert> = kept::read(path)?;
         let all = all.into_iter().map(|alert| (alert.finding.id.clone(), alert)).collect();
         Ok(Alerts { path: path.to_owned(), all: Mutex::new(all), changed: watch::Sender::new(()) })
     }
@@ -134,11 +127,7 @@ impl Alerts {
     }
 
     fn save(&self, all: &BTreeMap<String, Alert>) {
-        let listed: Vec<&Alert> = all.values().collect();
-        let saved = serde_json::to_vec(&listed).context("alerts are JSON").and_then(|bytes| write_private(&self.path, &bytes));
-        if let Err(error) = saved {
-            tracing::warn!(error = format!("{error:#}"), "the alerts are not on disk");
-        }
+        kept::write(&self.path, &all.values().collect::<Vec<_>>());
         self.changed.send_replace(());
     }
 

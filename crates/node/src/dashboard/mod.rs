@@ -9,6 +9,7 @@ mod assets;
 pub mod auth;
 mod guard;
 mod history;
+mod kept;
 mod metrics;
 pub mod nodes;
 mod routes;

@@ -10,10 +10,10 @@ use std::str::FromStr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use axum::http::{Request, Uri, header};
 use bytes::Bytes;
-use cairn_chain::https::{HttpClient, http_client, with_sources};
+use cairn_chain::https::{HttpClient, http_client, http_uri, with_sources};
 use cairn_types::{Clock, UnixMs};
 use http_body_util::Full;
 use serde::{Deserialize, Serialize};
@@ -21,7 +21,7 @@ use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
 use super::alerts::{Alert, Alerts, Severity};
-use crate::home::write_private;
+use super::kept;
 use crate::text::text_in_serde;
 
 /// What one try may take.
@@ -40,9 +40,7 @@ pub struct Hook(Uri);
 impl FromStr for Hook {
     type Err = String;
     fn from_str(text: &str) -> Result<Self, String> {
-        let uri =
-            text.parse::<Uri>().ok().filter(|uri| matches!(uri.scheme_str(), Some("http" | "https")) && uri.host().is_some());
-        uri.map(Hook).ok_or_else(|| format!("{text:?} is no address of a webhook; write https://HOST/PATH"))
+        http_uri(text).map(Hook).ok_or_else(|| format!("{text:?} is no address of a webhook; write https://HOST/PATH"))
     }
 }
 
@@ -103,7 +101,7 @@ struct State {
 /// All hooks of a dashboard.
 pub struct Webhooks {
     path: PathBuf,
-    client: Option<HttpClient>,
+    client: HttpClient,
     clock: Arc<dyn Clock>,
     /// Where the dashboard is, for who reads the message.
     url: String,
@@ -119,21 +117,13 @@ impl Webhooks {
     /// # Errors
     /// The file cannot be read, or there is nothing to know an https server by.
     pub fn open(hooks: &[Hook], path: &Path, url: &str, clock: Arc<dyn Clock>) -> Result<Webhooks> {
-        let mut before: BTreeMap<String, BTreeMap<String, Told>> = match std::fs::read(path) {
-            Ok(bytes) => serde_json::from_slice(&bytes).unwrap_or_else(|error| {
-                tracing::warn!(%error, path = %path.display(), "what webhooks were told is damaged and begins anew");
-                BTreeMap::new()
-            }),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => BTreeMap::new(),
-            Err(error) => return Err(error).with_context(|| format!("cannot read {}", path.display())),
-        };
+        let mut before: BTreeMap<String, BTreeMap<String, Told>> = kept::read(path)?;
         let secured = hooks.iter().any(|hook| hook.0.scheme_str() == Some("https"));
-        let client = if hooks.is_empty() { None } else { Some(http_client(TRY, secured)?) };
-        let unique: BTreeSet<String> = hooks.iter().map(Hook::to_string).collect();
-        let mut state = |hook: &Hook| State { told: before.remove(&hook.to_string()).unwrap_or_default(), ..State::default() };
-        let hooks = unique.iter().filter_map(|text| text.parse().ok()).map(|hook| {
-            let state = Mutex::new(state(&hook));
-            (hook, state)
+        let client = http_client(TRY, secured)?;
+        let unique: BTreeMap<String, &Hook> = hooks.iter().map(|hook| (hook.to_string(), hook)).collect();
+        let hooks = unique.into_iter().map(|(text, hook)| {
+            let told = before.remove(&text).unwrap_or_default();
+            (hook.clone(), Mutex::new(State { told, ..State::default() }))
         });
         Ok(Webhooks {
             path: path.to_owned(),
@@ -219,13 +209,12 @@ impl Webhooks {
     }
 
     async fn exchange(&self, hook: &Hook, body: Bytes) -> Result<(), String> {
-        let client = self.client.as_ref().ok_or("there is no client")?;
         let request = Request::post(hook.0.clone())
             .header(header::CONTENT_TYPE, "application/json")
             .header(header::USER_AGENT, concat!("cairn/", env!("CARGO_PKG_VERSION")))
             .body(Full::new(body))
             .map_err(|error| error.to_string())?;
-        let answer = client.request(request).await.map_err(|error| with_sources(&error, REASON_MAX))?;
+        let answer = self.client.request(request).await.map_err(|error| with_sources(&error, REASON_MAX))?;
         match answer.status() {
             status if status.is_success() => Ok(()),
             status => Err(format!("it answers HTTP {}", status.as_u16())),
@@ -247,10 +236,7 @@ impl Webhooks {
             (hook.to_string(), state.lock().unwrap_or_else(PoisonError::into_inner).told.clone())
         };
         let all: BTreeMap<_, _> = self.hooks.iter().map(state).collect();
-        let saved = serde_json::to_vec(&all).context("it is JSON").and_then(|bytes| write_private(&self.path, &bytes));
-        if let Err(error) = saved {
-            tracing::warn!(error = format!("{error:#}"), "what webhooks were told is not on disk");
-        }
+        kept::write(&self.path, &all);
     }
 }
 
